@@ -1,0 +1,87 @@
+"""System checks of fields and settings."""
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.core.files.storage import InvalidStorageError, storages
+from django.db import models
+
+from .conf import conf
+from .links import FORMATS
+
+if TYPE_CHECKING:
+    from .fields import LatentImageField
+
+SHORTEST_SOURCE = 30
+"""Fewest characters that must be left for a source's name."""
+
+
+def check_field(field: "LatentImageField") -> Iterable[CheckMessage]:
+    """What a field was given: E001 to E005."""
+    if not field.widths or not all(isinstance(width, int) and width > 0 for width in field.widths):
+        yield Error(
+            "'widths' must be one or more positive integers.",
+            hint="For example widths=(320, 640, 1280).",
+            obj=field,
+            id="latentimg.E001",
+        )
+    if not field.formats or not set(field.formats) <= FORMATS.keys():
+        yield Error(
+            f"'formats' must be one or more of {', '.join(FORMATS)}.", obj=field, id="latentimg.E002"
+        )
+    if not isinstance(field.quality, int) or not 1 <= field.quality <= 100:
+        yield Error("'quality' must be an integer from 1 to 100.", obj=field, id="latentimg.E003")
+    if field.source_max_length < SHORTEST_SOURCE:
+        missing = SHORTEST_SOURCE - field.source_max_length
+        yield Error(
+            "'max_length' leaves no room for the names of blobs.",
+            hint=f"Use at least max_length={(field.max_length or 0) + missing}.",
+            obj=field,
+            id="latentimg.E004",
+        )
+    if field.placeholder_field and not _is_text(field.model, field.placeholder_field):
+        yield Error(
+            f"'placeholder_field' names {field.placeholder_field!r}, which is no text field of "
+            f"{field.model._meta.label}.",
+            hint="Add a TextField(blank=True, editable=False) of that name.",
+            obj=field,
+            id="latentimg.E005",
+        )
+
+
+def _is_text(model: type[models.Model], name: str) -> bool:
+    try:
+        column = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return False
+    return isinstance(column, models.CharField | models.TextField)
+
+
+@register
+def check_settings(**_: Any) -> list[CheckMessage]:
+    """The ``LATENTIMG`` dictionary: E010, E011; what is installed: W001."""
+    found: list[CheckMessage] = []
+    try:
+        storages[conf.RENDITION_STORAGE]
+    except InvalidStorageError:
+        found.append(
+            Error(
+                f"LATENTIMG['RENDITION_STORAGE'] names {conf.RENDITION_STORAGE!r}, "
+                "which is not in STORAGES.",
+                id="latentimg.E010",
+            )
+        )
+    except (ImproperlyConfigured, TypeError) as error:
+        found.append(Error(str(error), id="latentimg.E011"))
+    if find_spec("celery") is None:
+        found.append(
+            Warning(
+                "Celery is not installed: uploads are only compressed by recompress_images.",
+                hint="Install django-latentimg[worker], or celery alone where nothing compresses.",
+                id="latentimg.W001",
+            )
+        )
+    return found

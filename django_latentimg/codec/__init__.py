@@ -1,0 +1,165 @@
+"""Photographs as Stable Diffusion latents: ``encode``, ``decode``, ``Latent``. No Django here."""
+
+import hashlib
+import io
+import os
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from . import container, pixels, prior, quantize
+from .errors import BlobError, CodecError, ImageError, ModelError
+
+__all__ = [
+    "BlobError",
+    "CodecError",
+    "ImageError",
+    "Latent",
+    "ModelError",
+    "decode",
+    "encode",
+]
+
+Source = bytes | str | os.PathLike[str] | BinaryIO | Image.Image
+
+
+def encode(image: Source, *, quality: int = 50, effort: int = 0, model: str = "lite") -> bytes:
+    """The blob of a picture: any file that Pillow reads, or a Pillow image.
+
+    ``quality``: 1 to 100. ``effort``: 0, or up to 9 for as many rounds of refinement of the
+    latents. ``model``: ``lite``, or the folder or hub id of a diffusers autoencoder. Metadata is
+    dropped; colours become sRGB. Raises ``ImageError``, ``ModelError``.
+    """
+    from .models import SPACE, load_model
+
+    step = quantize.step_of(quality)
+    rgb, alpha = pixels.read(pixels.open_image(image))
+    height, width = rgb.shape[:2]
+    latent_model = load_model(model)
+    padded = pixels.pad(rgb)
+    latents = latent_model.encode(padded)
+    if effort:
+        from .refine import refine
+
+        latents = refine(latent_model, padded, latents, step=step, effort=effort)
+    symbols = quantize.quantise(latents, step)
+    chunks = {container.SYMBOLS: prior.encode_symbols(symbols, quality)}
+    if alpha is not None:
+        chunks[container.ALPHA] = encode_alpha(alpha)
+    header = container.Header(width, height, SPACE, quality, latent_model.fingerprint)
+    return container.pack(header, chunks)
+
+
+def decode(blob: bytes, *, width: int | None = None, model: str = "lite") -> Image.Image:
+    """The picture, RGB or RGBA, ``width`` pixels wide or in full; never scaled up.
+
+    A smaller picture comes from the smallest of the decoder's outputs that covers it, so it costs
+    less. Raises ``BlobError``, ``ModelError``.
+    """
+    from .models import load_model
+
+    latent = Latent.from_bytes(blob)
+    full = latent.width, latent.height
+    target = full
+    if width is not None and width < latent.width:
+        width = max(1, width)
+        target = width, max(1, round(latent.height * width / latent.width))
+    scale = next(scale for scale in (8, 4, 2, 1) if full[0] >= scale * target[0])
+    rgb = load_model(model).decode(latent.latents(), step=latent.step, scale=scale)
+    picture = Image.fromarray(rgb)
+    if target == full:
+        picture = picture.crop((0, 0, *full))
+    else:
+        box = (0.0, 0.0, full[0] / scale, full[1] / scale)
+        picture = picture.resize(target, Image.Resampling.LANCZOS, box)
+    alpha = latent.alpha()
+    if alpha is not None:
+        picture.putalpha(Image.fromarray(alpha).resize(target, Image.Resampling.LANCZOS))
+    return picture
+
+
+class Latent:
+    """A parsed blob; symbols are decoded when asked for."""
+
+    def __init__(self, header: container.Header, chunks: dict[bytes, bytes], digest: str) -> None:
+        self._header = header
+        self._chunks = chunks
+        self.digest = digest
+        """First 8 hexadecimal digits of the blob's SHA-256."""
+
+    @classmethod
+    def from_bytes(cls, blob: bytes) -> "Latent":
+        """Raises ``BlobError`` unless ``blob`` is whole and undamaged."""
+        header, chunks = container.unpack(blob)
+        return cls(header, chunks, hashlib.sha256(blob).hexdigest()[:8])
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self._header.width
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self._header.height
+
+    @property
+    def space(self) -> str:
+        """The latent space, ``sd1``."""
+        return self._header.space
+
+    @property
+    def model(self) -> str:
+        """Fingerprint of the latent model that encoded, 8 hexadecimal digits."""
+        return self._header.model
+
+    @property
+    def quality(self) -> int:
+        """1 to 100."""
+        return self._header.quality
+
+    @property
+    def step(self) -> float:
+        """The quantiser's step, scaled latents."""
+        return quantize.step_of(self.quality)
+
+    def symbols(self) -> NDArray[np.int64]:
+        """int64 (4, ceil(H/8), ceil(W/8)). Raises ``BlobError``."""
+        height, width = self._header.latent_shape
+        return prior.decode_symbols(
+            self._chunks[container.SYMBOLS], height, width, self.quality
+        )
+
+    def latents(self) -> NDArray[np.float32]:
+        """float32 (4, ceil(H/8), ceil(W/8)), scaled SD 1.x latents. Raises ``BlobError``."""
+        return quantize.dequantise(self.symbols(), self.step)
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the picture has transparent parts."""
+        return container.ALPHA in self._chunks
+
+    def alpha(self) -> NDArray[np.uint8] | None:
+        """uint8 (H, W), or None for an opaque picture. Raises ``BlobError``."""
+        stored = self._chunks.get(container.ALPHA)
+        return None if stored is None else decode_alpha(stored, self.width, self.height)
+
+
+def encode_alpha(alpha: NDArray[np.uint8]) -> bytes:
+    """uint8 (H, W) -> a lossless WebP whose three channels are the alpha."""
+    target = io.BytesIO()
+    Image.fromarray(alpha).save(target, "WEBP", lossless=True, quality=100, method=6)
+    return target.getvalue()
+
+
+def decode_alpha(stored: bytes, width: int, height: int) -> NDArray[np.uint8]:
+    """Inverse of ``encode_alpha``. Raises ``BlobError`` unless it has that size in pixels."""
+    try:
+        image = pixels.open_image(stored)
+        if image.format != "WEBP" or image.mode != "RGB" or image.size != (width, height):
+            raise BlobError("The blob's alpha channel does not fit its picture.")
+        return np.asarray(image)[..., 1]
+    except (ImageError, OSError, SyntaxError, ValueError) as error:
+        raise BlobError("The blob's alpha channel is damaged.") from error

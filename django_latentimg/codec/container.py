@@ -1,0 +1,112 @@
+"""The blob: header and typed chunks (``docs/format.md``, normative)."""
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+from .errors import BlobError
+from .pixels import MAX_PIXELS
+
+MAGIC = b"LIMG"
+VERSION = 1
+
+SPACES = {1: "sd1"}
+"""Latent spaces by their number in the header. ``sd1``: Stable Diffusion 1.x, scaled by 0.18215."""
+
+SYMBOLS = b"S"
+ALPHA = b"A"
+
+_HEADER = struct.Struct(">4sBBIIBB4s")
+_CHUNK = struct.Struct(">cI")
+_CRC = struct.Struct(">I")
+
+HEADER_LENGTH = _HEADER.size + _CRC.size
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a blob says of itself before its chunks."""
+
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+    space: str
+    """Latent space, a value of ``SPACES``."""
+    quality: int
+    """1 to 100, determines the quantiser's step."""
+    model: str
+    """Fingerprint of the latent model that encoded, 8 hexadecimal digits. Informative."""
+
+    @property
+    def latent_shape(self) -> tuple[int, int]:
+        """(rows, columns) of the latents: the size in pixels over 8, rounded up."""
+        return -(-self.height // 8), -(-self.width // 8)
+
+
+def pack(header: Header, chunks: dict[bytes, bytes]) -> bytes:
+    """Header and chunks as the bytes of a blob."""
+    space = next(number for number, name in SPACES.items() if name == header.space)
+    head = _HEADER.pack(
+        MAGIC,
+        VERSION,
+        0,
+        header.width,
+        header.height,
+        space,
+        header.quality,
+        bytes.fromhex(header.model),
+    )
+    parts = [head, _CRC.pack(zlib.crc32(head))]
+    for kind, payload in chunks.items():
+        start = _CHUNK.pack(kind, len(payload))
+        parts += [start, payload, _CRC.pack(zlib.crc32(payload, zlib.crc32(start)))]
+    return b"".join(parts)
+
+
+def unpack(blob: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, dict[bytes, bytes]]:
+    """Inverse of ``pack``. Chunks of unknown type are returned too; nothing of them is read.
+
+    Raises ``BlobError`` for anything that is not a whole, undamaged blob of this version with
+    1 to ``max_pixels`` pixels.
+    """
+    if blob[: len(MAGIC)] != MAGIC:
+        raise BlobError("These bytes are not a latent blob.")
+    if len(blob) < HEADER_LENGTH:
+        raise BlobError("The blob ends within its header.")
+    if blob[len(MAGIC)] != VERSION:
+        raise BlobError(f"The blob has version {blob[len(MAGIC)]}; version {VERSION} is read here.")
+    _check(blob[: _HEADER.size], blob[_HEADER.size : HEADER_LENGTH], "header")
+    _, _, flags, width, height, space, quality, model = _HEADER.unpack_from(blob)
+    if flags or space not in SPACES or not 1 <= quality <= 100:
+        raise BlobError("The blob's header has values that this version does not know.")
+    if not 1 <= width * height <= max_pixels:
+        raise BlobError(f"{width} × {height} pixels; from 1 to {max_pixels} are read.")
+    return Header(width, height, SPACES[space], quality, model.hex()), _unpack_chunks(blob)
+
+
+def _unpack_chunks(blob: bytes) -> dict[bytes, bytes]:
+    chunks: dict[bytes, bytes] = {}
+    position = HEADER_LENGTH
+    while position < len(blob):
+        start = blob[position : position + _CHUNK.size]
+        if len(start) < _CHUNK.size:
+            raise BlobError("The blob ends within a chunk.")
+        kind, length = _CHUNK.unpack(start)
+        end = position + _CHUNK.size + length
+        if end + _CRC.size > len(blob):
+            raise BlobError("The blob ends within a chunk.")
+        payload = blob[position + _CHUNK.size : end]
+        _check(start + payload, blob[end : end + _CRC.size], f"chunk {kind!r}")
+        if kind in chunks:
+            raise BlobError(f"The blob has chunk {kind!r} twice.")
+        chunks[kind] = payload
+        position = end + _CRC.size
+    if SYMBOLS not in chunks:
+        raise BlobError("The blob has no symbols.")
+    return chunks
+
+
+def _check(data: bytes, crc: bytes, what: str) -> None:
+    if _CRC.pack(zlib.crc32(data)) != crc:
+        raise BlobError(f"The blob's {what} is damaged.")

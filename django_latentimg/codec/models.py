@@ -1,0 +1,262 @@
+"""Latent models: load one by name, encode pixels to latents, decode latents to pixels.
+
+torch and diffusers are imported when a model is loaded, not before. All models share Stable
+Diffusion 1.x's scaled latent space, so what one encodes any other decodes.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+SPACE = "sd1"
+SCALING_FACTOR = 0.18215
+"""Stable Diffusion 1.x's latents times this have about unit variance."""
+
+TILE = 128
+"""Side of a tile, latent pixels: 1024 pixels of the picture."""
+
+LITE_FOLDER = Path(__file__).parent / "weights" / "lite"
+
+INSTALL = "install django-latentimg[worker]"
+
+
+class Span(NamedTuple):
+    """A tile along one axis, and the tile with its margins; latent pixels."""
+
+    start: int
+    stop: int
+    outer_start: int
+    outer_stop: int
+
+
+def spans(length: int, margin: int) -> list[Span]:
+    """Tiles that cover ``length``; a single one where a second would be mostly margin."""
+    if length <= TILE + 2 * margin:
+        return [Span(0, length, 0, length)]
+    return [
+        Span(start, stop := min(start + TILE, length), max(0, start - margin),
+             min(length, stop + margin))
+        for start in range(0, length, TILE)
+    ]  # fmt: skip
+
+
+class LatentModel(ABC):
+    """Encoder and decoder that share one latent space.
+
+    Pictures larger than a tile are processed tile by tile, each with a margin of the receptive
+    field around it, so memory is bounded and no seam shows.
+    """
+
+    margin: int
+    """Latent pixels around a tile that influence its inside."""
+
+    def __init__(self, network: "torch.nn.Module") -> None:
+        import torch
+
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network: Any = (
+            network.float().eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        )
+        self.fingerprint = _fingerprint(network)
+
+    @abstractmethod
+    def to_latents(self, pixels: "Tensor") -> "Tensor":
+        """float (1, 3, H, W) in [-1, 1] -> scaled latents (1, 4, H/8, W/8)."""
+
+    @abstractmethod
+    def to_pixels(self, latents: "Tensor", step: float, scale: int) -> "Tensor":
+        """Scaled latents (1, 4, h, w) -> float (1, 3, 8h/scale, 8w/scale) about [-1, 1]."""
+
+    def tiles(self, height: int, width: int) -> Iterator[tuple[Span, Span]]:
+        for rows in spans(height, self.margin):
+            for columns in spans(width, self.margin):
+                yield rows, columns
+
+    def encode(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 (H, W, 3) sRGB, H and W multiples of 8 -> float32 scaled latents (4, H/8, W/8)."""
+        import torch
+
+        height, width = rgb.shape[0] // 8, rgb.shape[1] // 8
+        latents = np.empty((4, height, width), np.float32)
+        for rows, columns in self.tiles(height, width):
+            window = rgb[
+                rows.outer_start * 8 : rows.outer_stop * 8,
+                columns.outer_start * 8 : columns.outer_stop * 8,
+            ]
+            with torch.inference_mode():
+                pixels = torch.from_numpy(np.ascontiguousarray(window)).to(self.device)
+                pixels = pixels.permute(2, 0, 1)[None].float() / 127.5 - 1
+                result = self.to_latents(pixels)[0].float().cpu().numpy()
+            latents[:, rows.start : rows.stop, columns.start : columns.stop] = result[
+                :,
+                rows.start - rows.outer_start : rows.stop - rows.outer_start,
+                columns.start - columns.outer_start : columns.stop - columns.outer_start,
+            ]
+        return latents
+
+    def decode(
+        self, latents: NDArray[np.float32], *, step: float = 0.0, scale: int = 1
+    ) -> NDArray[np.uint8]:
+        """float32 scaled latents (4, h, w) -> uint8 (8h/scale, 8w/scale, 3) sRGB.
+
+        ``step``: of the quantiser the latents went through, 0 for none. ``scale``: 1, 2, 4 or 8.
+        """
+        import torch
+
+        _, height, width = latents.shape
+        cell = 8 // scale
+        rgb = np.empty((height * cell, width * cell, 3), np.uint8)
+        for rows, columns in self.tiles(height, width):
+            window = latents[
+                None,
+                :,
+                rows.outer_start : rows.outer_stop,
+                columns.outer_start : columns.outer_stop,
+            ]
+            with torch.inference_mode():
+                given = torch.from_numpy(np.ascontiguousarray(window)).to(
+                    self.device, memory_format=torch.channels_last
+                )
+                pixels = self.to_pixels(given, step, scale)[0] * 127.5 + 127.5
+                result = pixels.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+            rgb[
+                rows.start * cell : rows.stop * cell, columns.start * cell : columns.stop * cell
+            ] = result[
+                (rows.start - rows.outer_start) * cell : (rows.stop - rows.outer_start) * cell,
+                (columns.start - columns.outer_start) * cell : (columns.stop - columns.outer_start)
+                * cell,
+            ]
+        return rgb
+
+
+class LiteModel(LatentModel):
+    """The bundled networks."""
+
+    def __init__(self, network: "torch.nn.Module") -> None:
+        from .lite import MARGIN
+
+        super().__init__(network)
+        self.margin = MARGIN
+
+    def to_latents(self, pixels: "Tensor") -> "Tensor":
+        latents: Tensor = self.network.encode(pixels)
+        return latents
+
+    def to_pixels(self, latents: "Tensor", step: float, scale: int) -> "Tensor":
+        pixels: Tensor = self.network.decode(latents, step, scale)
+        return pixels
+
+
+class TinyModel(LatentModel):
+    """diffusers' ``AutoencoderTiny`` (TAESD): convolutions only, up to 19 latent pixels wide."""
+
+    margin = 20
+
+    def to_latents(self, pixels: "Tensor") -> "Tensor":
+        latents: Tensor = self.network.encode(pixels).latents
+        return latents
+
+    def to_pixels(self, latents: "Tensor", step: float, scale: int) -> "Tensor":
+        return _shrink(self.network.decode(latents).sample, scale)
+
+
+class KlModel(LatentModel):
+    """diffusers' ``AutoencoderKL``: mean of the posterior.
+
+    Its normalisation and attention span the picture, so tiles are diffusers' own, blended.
+    """
+
+    def __init__(self, network: "torch.nn.Module") -> None:
+        super().__init__(network)
+        self.network.enable_tiling()
+
+    def tiles(self, height: int, width: int) -> Iterator[tuple[Span, Span]]:
+        yield Span(0, height, 0, height), Span(0, width, 0, width)
+
+    def to_latents(self, pixels: "Tensor") -> "Tensor":
+        latents: Tensor = self.network.encode(pixels).latent_dist.mean
+        return latents * self.network.config.scaling_factor
+
+    def to_pixels(self, latents: "Tensor", step: float, scale: int) -> "Tensor":
+        sample = self.network.decode(latents / self.network.config.scaling_factor).sample
+        return _shrink(sample, scale)
+
+
+def _shrink(pixels: "Tensor", scale: int) -> "Tensor":
+    import torch.nn.functional as F
+
+    return F.avg_pool2d(pixels, scale) if scale > 1 else pixels
+
+
+def _fingerprint(network: "torch.nn.Module") -> str:
+    """First 8 hexadecimal digits of the SHA-256 of all weights, as float32 in order of name."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:8]
+
+
+@cache
+def load_model(name: str) -> LatentModel:
+    """``lite``, or the folder or hub id of a diffusers ``AutoencoderTiny`` or ``AutoencoderKL``.
+
+    Kept for the life of the process. Raises ``ModelError``, which says what to do.
+    """
+    try:
+        import torch  # noqa: F401
+        from diffusers import AutoencoderKL, AutoencoderTiny
+
+        from .autoencoder_lite import AutoencoderLite
+    except ImportError as error:
+        raise ModelError(
+            f"Latent model {name!r} needs torch and diffusers ({error}): {INSTALL}."
+        ) from error
+    try:
+        if name == "lite":
+            return LiteModel(AutoencoderLite.from_pretrained(LITE_FOLDER, low_cpu_mem_usage=False))
+        configuration = AutoencoderKL.load_config(name)
+        kind = configuration.get("_class_name")
+        if kind == "AutoencoderTiny":
+            _check_space(name, configuration, 1.0, "encoder_block_out_channels")
+            return TinyModel(AutoencoderTiny.from_pretrained(name, low_cpu_mem_usage=False))
+        if kind == "AutoencoderKL":
+            _check_space(name, configuration, SCALING_FACTOR, "block_out_channels")
+            return KlModel(AutoencoderKL.from_pretrained(name, low_cpu_mem_usage=False))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"Latent model {name!r} cannot be loaded: {error} Give 'lite', a folder with "
+            "config.json and safetensors weights, or a hub id; without a network, download it "
+            "first and give the folder."
+        ) from error
+    raise ModelError(
+        f"Latent model {name!r} is a {kind}; AutoencoderTiny and AutoencoderKL can be loaded."
+    )
+
+
+def _check_space(
+    name: str, configuration: dict[str, Any], scaling_factor: float, blocks: str
+) -> None:
+    given = (
+        configuration.get("latent_channels"),
+        configuration.get("scaling_factor"),
+        2 ** (len(configuration.get(blocks, ())) - 1),
+    )
+    if given != (4, scaling_factor, 8):
+        raise ModelError(
+            f"Latent model {name!r} has another latent space than Stable Diffusion 1.x: channels, "
+            f"scaling factor, reduction are {given}, not {(4, scaling_factor, 8)}. Choose a VAE "
+            "made for Stable Diffusion 1.x, such as stabilityai/sd-vae-ft-mse."
+        )

@@ -1,0 +1,218 @@
+"""The one path from a source in storage to a committed blob.
+
+The order of the steps is what keeps pictures safe: the blob is written under its own new name,
+then the row is changed if and only if it still holds the source (compare-and-swap), then what is
+no longer needed is deleted. A worker that is killed anywhere leaves a row that points to a
+readable file; doing it all again finishes the work and removes what was left lying.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ObjectDoesNotExist
+from django.core.files.base import ContentFile
+from django.core.files.storage import Storage
+from django.db import models, router, transaction
+
+from . import codec, links, renditions
+from .codec import CodecError, Latent, pixels
+from .conf import conf
+from .names import BlobName
+
+if TYPE_CHECKING:
+    from .fields import LatentImageField
+    from .models import Compression
+
+logger = logging.getLogger(__name__)
+
+PLACEHOLDER_WIDTH = 24
+"""Pixels; with WebP's lowest useful quality, some 150 bytes."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one attempt."""
+
+    state: str
+    """A value of ``Compression.State``."""
+    reason: str = ""
+    source_bytes: int = 0
+    blob_bytes: int = 0
+
+
+def enqueue(field: "LatentImageField", instance: models.Model, source: str) -> None:
+    """Ask a worker to compress. Without Celery the picture waits for ``recompress_images``."""
+    try:
+        from .tasks import compress_image
+    except ModuleNotFoundError as error:
+        if error.name != "celery":
+            raise
+        logger.info("Celery is not installed: %s waits for recompress_images.", source)
+        return
+    primary_key = instance._meta.pk.value_to_string(instance)  # type: ignore[union-attr]
+    compress_image.delay(field.model._meta.label_lower, primary_key, field.name, source)
+
+
+def fingerprint(field: "LatentImageField") -> str:
+    """The policy's: 4 hexadecimal digits."""
+    policy = {"model": conf.MODEL, "quality": field.quality, "keep_source": field.keep_source}
+    return hashlib.sha256(json.dumps(policy, sort_keys=True).encode()).hexdigest()[:4]
+
+
+def compress(field: "LatentImageField", primary_key: Any, source: str) -> Outcome:
+    """Turn the picture that one row holds from a source into a blob.
+
+    Does nothing where the row no longer holds ``source``, other than to remove what an earlier
+    attempt may have left. A picture that cannot be compressed stays as it is and is reported in
+    the outcome. Errors of the storage and of the database are raised: they may pass.
+    """
+    from .models import Compression
+
+    attempt, _ = Compression.objects.get_or_create(
+        field=links.label(field), object_id=str(primary_key), source=source
+    )
+    attempt.attempts += 1
+    started = time.monotonic()
+    current = _column(field, primary_key)
+    try:
+        if current == source:
+            outcome = _compress(field, primary_key, source, attempt)
+        else:
+            outcome = _tidy(field, current, source, attempt)
+    except FileNotFoundError:
+        outcome = Outcome(Compression.State.FAILED, f"{source} is not in storage.")
+    except CodecError as error:
+        outcome = Outcome(Compression.State.FAILED, str(error))
+    attempt.state, attempt.reason = outcome.state, outcome.reason
+    attempt.source_bytes = outcome.source_bytes or attempt.source_bytes
+    attempt.blob_bytes = outcome.blob_bytes or attempt.blob_bytes
+    attempt.seconds = time.monotonic() - started
+    attempt.save()
+    logger.log(
+        logging.WARNING if outcome.state == Compression.State.FAILED else logging.INFO,
+        "%s: %s %s",
+        source,
+        outcome.state,
+        outcome.reason,
+    )
+    return outcome
+
+
+def _compress(
+    field: "LatentImageField", primary_key: Any, source: str, attempt: "Compression"
+) -> Outcome:
+    storage, state = field.storage, type(attempt).State
+    with storage.open(source) as stored:
+        source_bytes = stored.size
+        image = pixels.open_image(stored, max_pixels=conf.MAX_PIXELS)
+        blob = codec.encode(image, quality=field.quality, model=conf.MODEL)
+    latent = Latent.from_bytes(blob)
+    blob_name = str(
+        BlobName(source, latent.width, latent.height, latent.digest, fingerprint(field))
+    )
+    leftover, attempt.blob = attempt.blob, blob_name
+    attempt.save()
+    if leftover and leftover != blob_name:
+        _delete_unless_used(field, [leftover])
+    _write_once(storage, blob_name, blob)
+    columns = {
+        field.attname: blob_name,
+        field.width_field: latent.width,
+        field.height_field: latent.height,
+        field.placeholder_field: placeholder(blob) if field.placeholder_field else None,
+    }
+    rows = _rows(field).filter(pk=primary_key, **{field.attname: source})
+    if not rows.update(**{column: value for column, value in columns.items() if column}):
+        _delete_unless_used(field, [blob_name])
+        return Outcome(state.REPLACED, source_bytes=source_bytes)
+    _after_commit(field, source)
+    return Outcome(state.COMPRESSED, source_bytes=source_bytes, blob_bytes=len(blob))
+
+
+def _tidy(
+    field: "LatentImageField", current: str | None, source: str, attempt: "Compression"
+) -> Outcome:
+    """The row has moved on: finish what an earlier attempt did not live to do."""
+    blob_name = BlobName.parse(current or "")
+    if attempt.blob and attempt.blob != current:
+        _delete_unless_used(field, [attempt.blob])
+    if blob_name and blob_name.source == source:
+        _after_commit(field, source)
+        return Outcome(attempt.State.COMPRESSED)
+    return Outcome(attempt.State.REPLACED)
+
+
+def _after_commit(field: "LatentImageField", source: str) -> None:
+    """Once the row points to the blob for good, remove what it no longer needs."""
+    using = router.db_for_write(field.model)
+    transaction.on_commit(partial(renditions.forget, field, source), using=using)
+    if not field.keep_source:
+        transaction.on_commit(partial(_delete_unless_used, field, [source]), using=using)
+
+
+def discard(
+    field: "LatentImageField", name: str, using: str, *, renditions_too: bool = False
+) -> None:
+    """Delete the files of a picture that no row shows any more: source, blobs, renditions.
+
+    Renditions stay where pages that were cached may still show them.
+    """
+    from .models import Compression
+
+    blob_name = BlobName.parse(name)
+    source = blob_name.source if blob_name else name
+    attempts = Compression.objects.filter(field=links.label(field), source=source)
+    names = {name, source, *attempts.exclude(blob="").values_list("blob", flat=True)}
+    if _rows(field, using).filter(**{f"{field.attname}__in": names}).exists():
+        return
+    for unused in sorted(names):
+        field.storage.delete(unused)
+        if renditions_too:
+            renditions.forget(field, unused)
+
+
+def placeholder(blob: bytes) -> str:
+    """The picture, tiny, as a ``data:`` URI of some 200 characters."""
+    target = io.BytesIO()
+    small = codec.decode(blob, width=PLACEHOLDER_WIDTH)
+    small.save(target, "WEBP", quality=20, method=6)
+    return "data:image/webp;base64," + base64.b64encode(target.getvalue()).decode("ascii")
+
+
+def _rows(field: "LatentImageField", using: str | None = None) -> models.QuerySet[Any]:
+    return field.model._base_manager.using(using or router.db_for_write(field.model))
+
+
+def _column(field: "LatentImageField", primary_key: Any) -> str | None:
+    """What the row holds now; None where there is no row."""
+    try:
+        value = _rows(field).values_list(field.attname, flat=True).get(pk=primary_key)
+    except ObjectDoesNotExist:
+        return None
+    return str(value)
+
+
+def _delete_unless_used(field: "LatentImageField", names: Iterable[str]) -> None:
+    for name in names:
+        if not _rows(field).filter(**{field.attname: name}).exists():
+            field.storage.delete(name)
+
+
+def _write_once(storage: Storage, name: str, blob: bytes) -> None:
+    """Store the blob under exactly this name, which its content determines."""
+    if storage.exists(name):
+        with storage.open(name) as stored:
+            if stored.read() == blob:
+                return
+        storage.delete(name)  # A killed worker's, cut short.
+    saved = storage.save(name, ContentFile(blob))
+    if saved != name:
+        storage.delete(saved)  # Another worker wrote the same blob first.

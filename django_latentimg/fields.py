@@ -1,0 +1,315 @@
+"""``LatentImageField``: an ``ImageField`` whose pictures end up as latent blobs."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from django.core.exceptions import SuspiciousFileOperation
+from django.db import models
+from django.db.models.expressions import Combinable
+from django.db.models.fields.files import FieldFile, ImageFieldFile, ImageFileDescriptor
+
+from . import checks, links, renditions
+from .names import EXTENSION, SUFFIX_LENGTH, BlobName
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from .codec import Latent
+
+WIDTHS = (320, 640, 960, 1280, 1920)
+FORMATS = ("avif", "webp", "jpeg")
+
+STORAGE_SUFFIX_LENGTH = len("_01234567")
+"""What a storage may add to a name that is taken."""
+
+
+class Rendition(NamedTuple):
+    """One width and format of a picture; making it costs nothing until ``bytes()``."""
+
+    file: "LatentImageFieldFile"
+    requested_width: int
+    """One of the field's widths."""
+    format: str
+    """``avif``, ``webp`` or ``jpeg``."""
+
+    @property
+    def url(self) -> str:
+        return self.file.picture_url.rendition(self.requested_width, self.format)
+
+    @property
+    def content_type(self) -> str:
+        return links.FORMATS[self.format]
+
+    @property
+    def width(self) -> int:
+        """Pixels. Less than was requested where the picture is smaller."""
+        size = self.file.known_size
+        return min(self.requested_width, size[0]) if size else self.requested_width
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        width, height = self.file.width, self.file.height
+        return max(1, round(height * self.width / width))
+
+    def bytes(self) -> bytes:
+        """The encoded picture, from the cache of renditions or made now."""
+        return renditions.render(
+            self.file.field, self.file.stored_name, self.requested_width, self.format
+        )
+
+
+class LatentImageFieldFile(ImageFieldFile):
+    """A picture in storage: a source, or the blob that was made of it."""
+
+    field: "LatentImageField"
+
+    @property
+    def stored_name(self) -> str:
+        """The column's value. Raises ``ValueError`` where the field is empty."""
+        self._require_file()  # type: ignore[attr-defined]
+        return cast(str, self.name)
+
+    @property
+    def blob_name(self) -> BlobName | None:
+        return BlobName.parse(self.name) if self.name else None
+
+    @property
+    def is_latent(self) -> bool:
+        """Whether the picture has been compressed."""
+        return self.blob_name is not None
+
+    @property
+    def known_size(self) -> tuple[int, int] | None:
+        """Displayed (width, height) in pixels, as far as the row tells; never asks the storage."""
+        blob_name = self.blob_name
+        if blob_name is not None:
+            return blob_name.width, blob_name.height
+        width = getattr(self.instance, self.field.width_field or "", None)
+        height = getattr(self.instance, self.field.height_field or "", None)
+        return (width, height) if width and height else None
+
+    @property
+    def width(self) -> int:
+        """Displayed width, pixels."""
+        return (self.known_size or self.measure())[0]
+
+    @property
+    def height(self) -> int:
+        """Displayed height, pixels."""
+        return (self.known_size or self.measure())[1]
+
+    def measure(self) -> tuple[int, int]:
+        """Displayed (width, height) in pixels, read from the file. Raises ``ImageError``."""
+        from .codec import pixels
+
+        was_closed = self.closed
+        self.open()
+        position = self.file.tell()
+        try:
+            self.file.seek(0)
+            return pixels.displayed_size(pixels.open_image(self.file))
+        finally:
+            if was_closed:
+                self.close()
+            else:
+                self.file.seek(position)
+
+    @property
+    def placeholder(self) -> str:
+        """A tiny picture as a ``data:`` URI, or an empty string."""
+        return getattr(self.instance, self.field.placeholder_field or "", "") or ""
+
+    @property
+    def picture_url(self) -> links.PictureUrl:
+        return links.PictureUrl.sign(links.label(self.field), self.stored_name)
+
+    def offered(self, widths: Sequence[int] | None = None) -> list[tuple[int, int]]:
+        """(width in the URL, real width) of every rendition that a page offers."""
+        size = self.known_size
+        return links.offered(widths or self.field.widths, size and size[0])
+
+    def rendition(self, width: int, format: str) -> Rendition:
+        """Raises ``ValueError`` for a width or format that the field does not have."""
+        if width not in self.field.widths or format not in self.field.formats:
+            raise ValueError(f"{self.field} has no rendition {width} pixels wide in {format}.")
+        return Rendition(self, width, format)
+
+    def srcset(self, format: str, widths: Sequence[int] | None = None) -> str:
+        """Candidates for a ``srcset`` attribute: ``"URL 320w, URL 640w"``."""
+        url = self.picture_url
+        return ", ".join(
+            f"{url.rendition(requested, format)} {real}w"
+            for requested, real in self.offered(widths)
+        )
+
+    @property
+    def url(self) -> str:
+        """The largest rendition in the last, most widely understood, of the field's formats."""
+        widest, _ = self.offered()[-1]
+        return self.picture_url.rendition(widest, self.field.formats[-1])
+
+    def latent(self) -> "Latent":
+        """The parsed blob. Raises ``ValueError`` for a source, ``BlobError`` for damage."""
+        from .codec import Latent
+
+        if not self.is_latent:
+            raise ValueError(f"{self.name} is not compressed yet.")
+        with self.storage.open(self.stored_name) as stored:
+            return Latent.from_bytes(stored.read())
+
+    def image(self) -> "Image.Image":
+        """The picture in full, RGB or RGBA. Raises ``CodecError``."""
+        from . import codec
+        from .codec import pixels
+
+        with self.storage.open(self.stored_name) as stored:
+            if self.is_latent:
+                return codec.decode(stored.read())
+            return pixels.assemble(*pixels.read(pixels.open_image(stored)))
+
+
+class LatentImageFileDescriptor(ImageFileDescriptor):
+    """Keeps track of the name that the row in the database is known to have."""
+
+    field: "LatentImageField"
+
+    def __set__(self, instance: models.Model, value: Any) -> None:
+        attribute = self.field.attname
+        fresh = attribute not in instance.__dict__
+        previous = instance.__dict__.get(attribute)
+        # Not ImageFileDescriptor's: that measures the file again on every assignment.
+        super(ImageFileDescriptor, self).__set__(instance, value)
+        if fresh and isinstance(value, str):
+            self.field.remember(instance, value)
+        elif isinstance(value, FieldFile) and value.instance == instance:
+            # refresh_from_db() hands over the file of another instance of the same row.
+            self.field.remember(instance, self.field.remembered(value.instance))
+        if not fresh and str(value or "") != str(previous or ""):
+            self.field.update_dimension_fields(instance, force=True)
+
+
+class LatentImageField(models.ImageField):
+    """An image that is kept as a latent blob and shown as AVIF, WebP and JPEG renditions.
+
+    ``widths``: pixels, of the renditions. ``formats``: in order of preference, the last being what
+    every client understands. ``quality``: 1 to 100, of the blob. ``keep_source``: whether the
+    uploaded file stays in storage. ``placeholder_field``: name of a text field that is filled with
+    a tiny picture as a ``data:`` URI; ``width_field`` and ``height_field`` as in ``ImageField``.
+    """
+
+    attr_class = LatentImageFieldFile
+    descriptor_class = LatentImageFileDescriptor
+
+    def __init__(
+        self,
+        verbose_name: str | None = None,
+        name: str | None = None,
+        *,
+        widths: Sequence[int] = WIDTHS,
+        formats: Sequence[str] = FORMATS,
+        quality: int = 50,
+        keep_source: bool = True,
+        placeholder_field: str | None = None,
+        **options: Any,
+    ) -> None:
+        self.widths = tuple(widths)
+        self.formats = tuple(formats)
+        self.quality = quality
+        self.keep_source = keep_source
+        self.placeholder_field = placeholder_field
+        options.setdefault("max_length", 255)
+        super().__init__(verbose_name, name, **options)
+
+    def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
+        name, path, arguments, options = super().deconstruct()
+        defaults = {
+            "widths": WIDTHS,
+            "formats": FORMATS,
+            "quality": 50,
+            "keep_source": True,
+            "placeholder_field": None,
+        }
+        for option, default in defaults.items():
+            if getattr(self, option) != default:
+                options[option] = getattr(self, option)
+        if options.get("max_length") == 255:
+            del options["max_length"]
+        return name, path, arguments, options
+
+    def check(self, **options: Any) -> list[Any]:
+        return [*super().check(**options), *checks.check_field(self)]
+
+    @cached_property
+    def source_max_length(self) -> int:
+        """Characters of a source's name that leave room for its blob's name in the column."""
+        return (self.max_length or 255) - SUFFIX_LENGTH - STORAGE_SUFFIX_LENGTH
+
+    def generate_filename(self, instance: models.Model | None, filename: str) -> str:
+        name = super().generate_filename(instance, filename)
+        if name.endswith(EXTENSION):
+            raise SuspiciousFileOperation(f"{name!r}: names of sources may not end in {EXTENSION}.")
+        # Shortened here, since the storage would fill all of the column.
+        return _shorten(name, self.source_max_length)
+
+    # What the row is known to hold: the guard against stale instances
+
+    def remembered(self, instance: models.Model) -> str | None:
+        """Name that the database is known to have held for this instance, or None."""
+        names: dict[str, str | None] = instance.__dict__.get("_latentimg_names", {})
+        return names.get(self.attname)
+
+    def remember(self, instance: models.Model, name: str | None) -> None:
+        instance.__dict__.setdefault("_latentimg_names", {})[self.attname] = name
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        """Commit an upload to storage; leave a column alone that this instance did not change.
+
+        Between loading an instance and saving it, a worker may have compressed the picture or
+        somebody may have replaced it. Writing back what was loaded would undo that.
+        """
+        file: LatentImageFieldFile = super().pre_save(model_instance, add)
+        unchanged = file.name is not None and file.name == self.remembered(model_instance)
+        if unchanged and not add and not model_instance._state.adding:
+            return models.F(self.attname)
+        return file
+
+    def get_prep_value(self, value: Any) -> Any:
+        return value if isinstance(value, Combinable) else super().get_prep_value(value)
+
+    def update_dimension_fields(
+        self, instance: models.Model, force: bool = False, *args: Any, **kwargs: Any
+    ) -> None:
+        """Fill the companion columns as far as that needs no call to the storage."""
+        if self.attname not in instance.__dict__:
+            return
+        file: LatentImageFieldFile = getattr(instance, self.attname)
+        columns = [column for column in (self.width_field, self.height_field) if column]
+        if not force and (not file or all(getattr(instance, column) for column in columns)):
+            return
+        size: tuple[int | None, int | None] = (None, None)
+        blob_name = file.blob_name if file else None
+        if blob_name:
+            size = blob_name.width, blob_name.height
+        elif file and not file._committed:
+            size = file.measure()
+        for column, pixels in zip((self.width_field, self.height_field), size, strict=True):
+            if column:
+                setattr(instance, column, pixels)
+        if self.placeholder_field and force:
+            setattr(instance, self.placeholder_field, "")
+
+
+def _shorten(name: str, length: int) -> str:
+    """Cut the file's stem so that the name has at most ``length`` characters."""
+    if len(name) <= length:
+        return name
+    folder, slash, file_name = name.rpartition("/")
+    stem, dot, extension = file_name.rpartition(".")
+    if not dot:
+        stem, extension = file_name, ""
+    room = length - len(folder) - len(slash) - len(dot) - len(extension)
+    if room < 1:
+        raise SuspiciousFileOperation(f"No room for {name!r} in {length} characters.")
+    return f"{folder}{slash}{stem[:room]}{dot}{extension}"

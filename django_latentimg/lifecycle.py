@@ -1,0 +1,71 @@
+"""What happens to a picture's files when its row is saved or deleted, after the commit."""
+
+import logging
+from functools import cache, partial
+from typing import Any
+
+from django.db import models, transaction
+
+from . import compression
+from .fields import LatentImageField
+from .names import BlobName
+
+logger = logging.getLogger(__name__)
+
+
+@cache
+def latent_fields(model: type[models.Model]) -> tuple[LatentImageField, ...]:
+    """The model's own and inherited latent fields."""
+    return tuple(
+        field for field in model._meta.concrete_fields if isinstance(field, LatentImageField)
+    )
+
+
+def source_name(name: str) -> str:
+    """The source's name, of a source or of its blob."""
+    blob_name = BlobName.parse(name)
+    return blob_name.source if blob_name else name
+
+
+def after_save(
+    *,
+    sender: type[models.Model],
+    instance: models.Model,
+    created: bool,
+    raw: bool,
+    using: str,
+    update_fields: frozenset[str] | None,
+    **_: Any,
+) -> None:
+    """Enqueue what is new, and discard what it replaced."""
+    for field in latent_fields(sender):
+        if update_fields is not None and field.name not in update_fields:
+            continue
+        name: str = getattr(instance, field.attname).name or ""
+        before = None if created else field.remembered(instance)
+        # Only the commit makes it certain what the row holds.
+        transaction.on_commit(partial(field.remember, instance, name), using=using)
+        if raw or name == before:
+            continue
+        if name and BlobName.parse(name) is None:
+            transaction.on_commit(
+                partial(compression.enqueue, field, instance, name), using=using, robust=True
+            )
+        if before and source_name(before) != source_name(name):
+            transaction.on_commit(
+                partial(compression.discard, field, before, using), using=using, robust=True
+            )
+
+
+def after_delete(
+    *, sender: type[models.Model], instance: models.Model, using: str, **_: Any
+) -> None:
+    """Discard the picture's files and renditions."""
+    for field in latent_fields(sender):
+        name = getattr(instance, field.attname).name
+        if name:
+            transaction.on_commit(
+                partial(compression.discard, field, name, using, renditions_too=True),
+                using=using,
+                robust=True,
+            )

@@ -1,0 +1,40 @@
+"""The ledger of compression: for operators and for cleaning up, never on a page's path."""
+
+from django.db import models
+
+
+class Compression(models.Model):
+    """One picture's way from source to blob: what was attempted, and what came of it.
+
+    The blob's name is entered before the blob is written, so whatever a killed worker leaves
+    behind is known and can be removed.
+    """
+
+    class State(models.TextChoices):
+        STARTED = "started", "started"
+        COMPRESSED = "compressed", "compressed"
+        REPLACED = "replaced", "replaced or deleted meanwhile"
+        FAILED = "failed", "failed"
+
+    field = models.CharField(max_length=150, help_text="app_label.model.field")
+    object_id = models.CharField(max_length=64)
+    source = models.CharField(max_length=255)
+    blob = models.CharField(max_length=255, blank=True)
+    state = models.CharField(max_length=10, choices=State, default=State.STARTED)
+    reason = models.TextField(blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    source_bytes = models.PositiveBigIntegerField(default=0)
+    blob_bytes = models.PositiveBigIntegerField(default=0)
+    seconds = models.FloatField(default=0)
+    created = models.DateTimeField(auto_now_add=True)
+    updated = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["field", "object_id", "source"], name="latentimg_compression_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.state}"

@@ -1,0 +1,29 @@
+"""Celery tasks: thin shells over ``compression``."""
+
+from celery import shared_task
+from django.apps import apps
+from django.db import OperationalError
+
+from . import compression
+from .fields import LatentImageField
+
+
+@shared_task(
+    name="django_latentimg.compress_image",
+    acks_late=True,
+    reject_on_worker_lost=True,
+    autoretry_for=(OSError, OperationalError),
+    retry_backoff=True,
+    retry_jitter=True,
+    max_retries=5,
+    ignore_result=True,
+)
+def compress_image(model: str, primary_key: str, field: str, source: str) -> str:
+    """Compress the picture of one row, if it still holds ``source``. Returns the outcome's state.
+
+    ``model``: ``app_label.model``. All arguments are strings, so that any serializer will do.
+    """
+    latent_field = apps.get_model(model)._meta.get_field(field)
+    if not isinstance(latent_field, LatentImageField):
+        raise TypeError(f"{model}.{field} is no LatentImageField.")
+    return compression.compress(latent_field, primary_key, source).state

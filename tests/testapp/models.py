@@ -1,0 +1,39 @@
+from django.db import models
+
+from django_latentimg.fields import LatentImageField
+
+
+class Product(models.Model):
+    """Every companion column."""
+
+    title = models.CharField(max_length=50, blank=True)
+    photo = LatentImageField(
+        upload_to="photos/",
+        blank=True,
+        width_field="photo_width",
+        height_field="photo_height",
+        placeholder_field="photo_placeholder",
+    )
+    photo_width = models.PositiveIntegerField(null=True, editable=False)
+    photo_height = models.PositiveIntegerField(null=True, editable=False)
+    photo_placeholder = models.TextField(blank=True, editable=False)
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Snapshot(models.Model):
+    """No companion column, and the source is not kept."""
+
+    photo = LatentImageField(
+        upload_to="snaps/", keep_source=False, widths=(100, 200), formats=("webp", "jpeg")
+    )
+
+    def __str__(self) -> str:
+        return str(self.photo)
+
+
+class FramedSnapshot(Snapshot):
+    """Multi-table inheritance."""
+
+    frame = models.CharField(max_length=50)

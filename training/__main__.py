@@ -1,0 +1,49 @@
+"""``python -m training prepare | train | prior | export``: see README.md beside this file."""
+
+import argparse
+from pathlib import Path
+
+
+WEIGHTS = Path(__file__).parent.parent / "django_latentimg/codec/weights"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    parser.add_argument("--shared", type=Path, default=Path("../shared"), help="data and teacher")
+    parser.add_argument("--runs", type=Path, default=Path("training/runs"), help="working folder")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("prepare", help="photographs and the teacher's latents, as arrays")
+    train = commands.add_parser("train", help="train or go on training")
+    train.add_argument("config", type=Path)
+    commands.add_parser("prior", help="fit the entropy coder's static prior")
+    export = commands.add_parser("export", help="write the bundled model from a checkpoint")
+    export.add_argument("config", type=Path)
+    arguments = parser.parse_args()
+
+    corpus = arguments.runs / "corpus"
+    teacher = arguments.shared / "models/taesd"
+    if arguments.command == "prepare":
+        from .data import prepare
+
+        prepare(arguments.shared / "photos/train", teacher, corpus)
+        return
+    if arguments.command == "prior":
+        from .prior import train_prior
+
+        train_prior(corpus / "latents.npy", WEIGHTS / "prior.npz")
+        return
+    run = arguments.runs / arguments.config.stem
+    if arguments.command == "train":
+        from .train import Config, Trainer
+
+        run.mkdir(parents=True, exist_ok=True)
+        lpips = arguments.shared / "metrics/lpips_squeeze"
+        Trainer(Config.read(arguments.config), corpus, run, teacher, lpips).train()
+    else:
+        from .export import export_model
+
+        export_model(run / "checkpoint.pt", WEIGHTS / "lite")
+
+
+if __name__ == "__main__":
+    main()

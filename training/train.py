@@ -1,0 +1,216 @@
+"""Stage 1: encoder and decoder jointly, through the quantiser, with TAESD as teacher.
+
+``python -m training train CONFIG`` resumes from the last checkpoint in the run's folder. Each
+batch has two halves. The first is the teacher's latents: the decoder learns to read any Stable
+Diffusion encoder's output. The second is our encoder's latents: both networks learn to serve each
+other. The encoder is held to the shared space by its distance to the teacher's latents and, every
+few steps, by what the teacher's decoder makes of its output.
+"""
+
+import json
+import time
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from django_latentimg.codec.lite import LiteDecoder, LiteEncoder
+
+from .data import Crops
+from .perceptual import Perceptual
+from .taesd import Taesd
+
+
+Module = TypeVar("Module", bound=torch.nn.Module)
+
+
+@dataclass(frozen=True)
+class Config:
+    """One stage; the names of the configuration file."""
+
+    seed: int
+    steps: int
+    """Step at which the learning rate reaches zero."""
+    decay_from: int
+    """First step of the linear decay; constant before."""
+    warmup: int
+    learning_rate: float
+    batch: int
+    side: int
+    """Side of a crop, pixels."""
+    teacher_share: float
+    """Share of a batch whose latents are the teacher's."""
+    detach_until: int
+    """Before this step the encoder only imitates the teacher."""
+    perceptual: float
+    """Weight of LPIPS in the decoder's loss."""
+    distill: float
+    """Weight of the encoder's distance to the teacher's latents."""
+    distill_early: float
+    """The same before ``detach_until``."""
+    compatibility: float
+    """Weight of the teacher's decode of our latents."""
+    compatibility_every: int
+    clean_share: float
+    """Share of pictures whose latents are not quantised."""
+    step_range: tuple[float, float]
+    """Smallest and largest quantiser step, drawn log-uniformly."""
+    small_heads: float
+    """Weight of the 1/2, 1/4 and 1/8 heads together."""
+
+    @classmethod
+    def read(cls, path: Path) -> "Config":
+        values = tomllib.loads(path.read_text())
+        values["step_range"] = tuple(values["step_range"])
+        return cls(**values)
+
+    def rate_at(self, step: int) -> float:
+        rise = min(1.0, (step + 1) / self.warmup)
+        fall = min(1.0, (self.steps - step) / max(1, self.steps - self.decay_from))
+        return self.learning_rate * rise * max(0.0, fall)
+
+
+def quantise(latents: Tensor, steps: Tensor, noisy: Tensor) -> Tensor:
+    """Rounded to multiples of ``steps`` straight-through, or uniform noise where ``noisy``.
+
+    ``latents`` float (N, 4, h, w); ``steps`` float (N, 1, 1, 1), 0 leaves a picture as it is;
+    ``noisy`` bool (N, 1, 1, 1).
+    """
+    safe = steps.clamp_min(1e-6)
+    rounded = latents + (torch.round(latents / safe) * safe - latents).detach()
+    noise = latents + (torch.rand_like(latents) - 0.5) * steps
+    quantised = torch.where(noisy, noise, rounded)
+    return torch.where(steps > 0, quantised, latents)
+
+
+def pixel_loss(decoded: Tensor, target: Tensor) -> Tensor:
+    difference = decoded - target
+    return difference.abs().mean() + difference.square().mean()
+
+
+class Trainer:
+    """State of one run: networks, their running averages, optimiser, step."""
+
+    def __init__(self, config: Config, corpus: Path, run: Path, teacher: Path, lpips: Path) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.run = config, run
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.crops = Crops(corpus, side=config.side, batch=config.batch, seed=config.seed)
+        self.teacher = self.place(Taesd(teacher))
+        self.perceptual = self.place(Perceptual(lpips))
+        self.networks = self.place(torch.nn.ModuleList([LiteEncoder(), LiteDecoder()]))
+        self.encoder, self.decoder = self.networks
+        self.average = {key: value.clone() for key, value in self.networks.state_dict().items()}
+        self.optimiser = torch.optim.AdamW(
+            self.networks.parameters(), lr=config.learning_rate, weight_decay=1e-4
+        )
+        self.step = 0
+        self.seconds = 0.0
+        self.checkpoint = run / "checkpoint.pt"
+        if self.checkpoint.exists():
+            self.resume()
+
+    def place(self, module: Module) -> Module:
+        return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def resume(self) -> None:
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        self.networks.load_state_dict(state["networks"])
+        self.average = state["average"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+    def save(self) -> None:
+        state = {
+            "networks": self.networks.state_dict(),
+            "average": self.average,
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        fresh = self.checkpoint.with_suffix(".new")
+        torch.save(state, fresh)
+        fresh.rename(self.checkpoint)
+
+    def losses(self) -> dict[str, Tensor]:
+        """The terms of this step's loss, weighted; their sum is minimised."""
+        config = self.config
+        random = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
+        target, reference = (tensor.to(self.device) for tensor in self.crops.at(self.step))
+        count = len(target)
+        taught = round(count * config.teacher_share)
+        early = self.step < config.detach_until
+
+        latents = self.encoder(target[taught:]).float()
+        given = torch.cat([reference[:taught], latents.detach() if early else latents])
+        low, high = (torch.tensor(bound).log() for bound in config.step_range)
+        steps = torch.exp(low + (high - low) * torch.rand(count, generator=random))
+        steps = steps * (torch.rand(count, generator=random) >= config.clean_share)
+        noisy = torch.rand(count, generator=random) < 0.5
+        shape = (-1, 1, 1, 1)
+        quantised = quantise(
+            given, steps.view(shape).to(self.device), noisy.view(shape).to(self.device)
+        )
+        pictures = {
+            scale: picture.float()
+            for scale, picture in self.decoder(quantised, steps.to(self.device)).items()
+        }
+        terms = {
+            "pixels": pixel_loss(pictures[1], target),
+            "perceptual": config.perceptual * self.perceptual(pictures[1], target).mean(),
+            "small": config.small_heads
+            * sum(pixel_loss(pictures[s], F.avg_pool2d(target, s)) for s in (2, 4, 8))
+            / 3,
+            "distill": (config.distill_early if early else config.distill)
+            * F.mse_loss(latents, reference[taught:]),
+        }
+        if not early and self.step % config.compatibility_every == 0:
+            pair = slice(taught, taught + 2)
+            theirs = self.teacher.decode(latents[:2]).float()
+            terms["compatibility"] = config.compatibility * (
+                pixel_loss(theirs, target[pair])
+                + config.perceptual * self.perceptual(theirs, target[pair]).mean()
+            )
+        return terms
+
+    def advance(self) -> dict[str, float]:
+        """One step of the optimiser; the values of the loss terms."""
+        started = time.monotonic()
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.rate_at(self.step)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            terms = self.losses()
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.stack(list(terms.values())).sum().backward()
+        torch.nn.utils.clip_grad_norm_(self.networks.parameters(), 1.0)
+        self.optimiser.step()
+        keep = min(0.999, (self.step + 1) / (self.step + 10))
+        for key, value in self.networks.state_dict().items():
+            self.average[key].lerp_(value, 1 - keep)
+        self.step += 1
+        self.seconds += time.monotonic() - started
+        return {name: float(value.detach()) for name, value in terms.items()}
+
+    def train(self) -> None:
+        log = (self.run / "log.jsonl").open("a")
+        sums: dict[str, list[float]] = {}
+        while self.step < self.config.steps:
+            for name, value in self.advance().items():
+                sums.setdefault(name, []).append(value)
+            if self.step % 50 == 0:
+                row = {
+                    "step": self.step,
+                    "images": self.step * self.config.batch,
+                    "seconds": round(self.seconds),
+                    "rate": self.config.rate_at(self.step),
+                } | {name: round(sum(values) / len(values), 5) for name, values in sums.items()}
+                print(json.dumps(row), flush=True)
+                log.write(json.dumps(row) + "\n")
+                log.flush()
+                sums = {}
+            if self.step % 250 == 0 or self.step == self.config.steps:
+                self.save()
