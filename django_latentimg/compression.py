@@ -158,12 +158,10 @@ def _after_commit(field: "LatentImageField", source: str) -> None:
         transaction.on_commit(partial(_delete_unless_used, field, [source]), using=using)
 
 
-def discard(
-    field: "LatentImageField", name: str, using: str, *, renditions_too: bool = False
-) -> None:
-    """Delete the files of a picture that no row shows any more: source, blobs, renditions.
+def discard(field: "LatentImageField", name: str, using: str) -> list[str]:
+    """Delete source and blobs of a picture that no row shows any more; their names.
 
-    Renditions stay where pages that were cached may still show them.
+    Renditions stay: pages that were cached may still show them.
     """
     from .models import Compression
 
@@ -172,17 +170,22 @@ def discard(
     attempts = Compression.objects.filter(field=links.label(field), source=source)
     names = {name, source, *attempts.exclude(blob="").values_list("blob", flat=True)}
     if _rows(field, using).filter(**{f"{field.attname}__in": names}).exists():
-        return
-    for unused in sorted(names):
+        return []
+    for unused in names:
         field.storage.delete(unused)
-        if renditions_too:
-            renditions.forget(field, unused)
+    return sorted(names)
+
+
+def discard_with_renditions(field: "LatentImageField", name: str, using: str) -> None:
+    """Delete all there is of a picture that no row shows any more."""
+    for unused in discard(field, name, using):
+        renditions.forget(field, unused)
 
 
 def placeholder(blob: bytes) -> str:
     """The picture, tiny, as a ``data:`` URI of some 200 characters."""
     target = io.BytesIO()
-    small = codec.decode(blob, width=PLACEHOLDER_WIDTH)
+    small = codec.decode(blob, width=PLACEHOLDER_WIDTH, model=conf.MODEL)
     small.save(target, "WEBP", quality=20, method=6)
     return "data:image/webp;base64," + base64.b64encode(target.getvalue()).decode("ascii")
 

@@ -1,7 +1,7 @@
 """What happens to a picture's files when its row is saved or deleted, after the commit."""
 
-import logging
-from functools import cache, partial
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from django.db import models, transaction
@@ -9,9 +9,6 @@ from django.db import models, transaction
 from . import compression
 from .fields import LatentImageField
 from .names import BlobName
-
-logger = logging.getLogger(__name__)
-
 
 @cache
 def latent_fields(model: type[models.Model]) -> tuple[LatentImageField, ...]:
@@ -44,17 +41,22 @@ def after_save(
         name: str = getattr(instance, field.attname).name or ""
         before = None if created else field.remembered(instance)
         # Only the commit makes it certain what the row holds.
-        transaction.on_commit(partial(field.remember, instance, name), using=using)
+        after_commit(using, field.remember, instance, name)
         if raw or name == before:
             continue
         if name and BlobName.parse(name) is None:
-            transaction.on_commit(
-                partial(compression.enqueue, field, instance, name), using=using, robust=True
-            )
+            after_commit(using, compression.enqueue, field, instance, name)
         if before and source_name(before) != source_name(name):
-            transaction.on_commit(
-                partial(compression.discard, field, before, using), using=using, robust=True
-            )
+            after_commit(using, compression.discard, field, before, using)
+
+
+def after_commit(using: str, function: Callable[..., None], *arguments: Any) -> None:
+    """Call after the commit; errors are logged, since the rows are saved in any case."""
+
+    def call() -> None:
+        function(*arguments)
+
+    transaction.on_commit(call, using=using, robust=True)
 
 
 def after_delete(
@@ -64,8 +66,4 @@ def after_delete(
     for field in latent_fields(sender):
         name = getattr(instance, field.attname).name
         if name:
-            transaction.on_commit(
-                partial(compression.discard, field, name, using, renditions_too=True),
-                using=using,
-                robust=True,
-            )
+            after_commit(using, compression.discard_with_renditions, field, name, using)

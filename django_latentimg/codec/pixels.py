@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL.BmpImagePlugin import BmpImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from .errors import ImageError
@@ -24,7 +25,7 @@ from .errors import ImageError
 logger = logging.getLogger(__name__)
 
 MAX_PIXELS = 2**26
-"""Default limit of a picture's width × height."""
+"""Default limit of a width times height."""
 
 REFUSED_FORMATS = {
     "EPS",  # Pillow starts Ghostscript to draw it.
@@ -70,7 +71,6 @@ _PILLOW_ERRORS = (
     Warning,
     struct.error,
     zlib.error,
-    Image.DecompressionBombError,
 )
 
 _STORAGE_ERRORS = (
@@ -113,6 +113,8 @@ def open_image(
                 raise ImageError(f"{image.format} pictures are not accepted")
             if isinstance(image, PngImageFile) and image.tile:
                 _check_png(image)
+            elif isinstance(image, BmpImageFile) and image.tile:
+                _find_bmp_profile(image)
         except BaseException:
             if image is not source:
                 with image:  # Closes a file that Pillow opened, and leaves the caller's open.
@@ -195,7 +197,12 @@ def _pillow_errors() -> Iterator[None]:
         except _STORAGE_ERRORS:
             raise
         except UnidentifiedImageError as error:
-            raise ImageError("not a picture, or not of a format that is accepted") from error
+            raise ImageError(
+                "not a picture, broken at its start, or not of an accepted format "
+                f"(all that Pillow reads, except {', '.join(sorted(REFUSED_FORMATS))})"
+            ) from error
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise ImageError(f"over Pillow's own limit: {error}") from error
         except _PILLOW_ERRORS as error:
             raise ImageError(f"broken picture: {error or type(error).__name__}") from error
 
@@ -203,9 +210,9 @@ def _pillow_errors() -> Iterator[None]:
 def _check_size(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
     if width < 1 or height < 1:
-        raise ImageError(f"a picture of {width} × {height} has no pixels")
+        raise ImageError(f"a picture of {width}x{height} has no pixels")
     if width * height > max_pixels:
-        raise ImageError(f"a picture of {width} × {height} is over {max_pixels} pixels")
+        raise ImageError(f"a picture of {width}x{height} is over {max_pixels} pixels")
 
 
 def _check_png(image: PngImageFile) -> None:
@@ -225,6 +232,20 @@ def _check_png(image: PngImageFile) -> None:
             raise ImageError(f"broken picture: damaged PNG chunk {kind!r}")
         if kind == b"eXIf":
             image.info.setdefault("exif", content)
+    file.seek(position)
+
+
+def _find_bmp_profile(image: BmpImageFile) -> None:
+    """Pick up the colour profile that a BITMAPV5HEADER may point to; Pillow does not."""
+    file = image.fp
+    assert file is not None
+    position = file.tell()
+    file.seek(14)
+    header = file.read(124)
+    if len(header) == 124 and header[0] == 124 and header[56:60] == b"DEBM":
+        offset, size = struct.unpack_from("<II", header, 112)
+        file.seek(14 + offset)
+        image.info.setdefault("icc_profile", file.read(size))
     file.seek(position)
 
 

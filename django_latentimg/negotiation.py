@@ -1,0 +1,61 @@
+"""Which representation of a picture a client gets by its ``Accept`` header (RFC 9110, 12.5.1).
+
+Not ``HttpRequest.get_preferred_type()``: that forgets what ``q=0`` excludes, answers ``*/*`` with
+the first offer where a picture wants the most compatible one, and raises for some malformed
+parameters.
+"""
+
+from collections.abc import Sequence
+
+from .links import BLOB_TYPE, FORMATS
+
+BLOB = "limg"
+"""Stands beside the rendition formats for the blob itself."""
+
+MEDIA_TYPES = {**FORMATS, BLOB: BLOB_TYPE}
+
+
+def choose(accept: str | None, formats: Sequence[str], *, with_blob: bool) -> str:
+    """One of ``formats``, or ``BLOB``, which only a client that names its type can get.
+
+    ``formats``: in order of preference, the last one being what every client understands. The
+    highest quality wins. Of equals, a type that the client names comes before one that only
+    ``image/*`` or ``*/*`` covers; named types are taken in our order of preference, covered ones
+    from the compatible end. A client that accepts nothing of all this gets the last format and
+    not a 406: something that shows pictures shows that one, whatever it says.
+    """
+    ranges = _media_ranges(accept or "*/*")
+    covered = ranges.get("image/*", ranges.get("*/*", 0.0))
+    offers = [BLOB, *formats] if with_blob else list(formats)
+
+    def preference(offer: str) -> tuple[float, bool, int]:
+        position = offers.index(offer)
+        named = ranges.get(MEDIA_TYPES[offer])
+        if named is not None:
+            return named, True, -position
+        return 0.0 if offer == BLOB else covered, False, position
+
+    best = max(offers, key=preference)
+    return best if preference(best)[0] > 0 else formats[-1]
+
+
+def _media_ranges(accept: str) -> dict[str, float]:
+    """Quality, 0 to 1, of every media range; parameters other than ``q`` make no difference."""
+    ranges = {}
+    for element in accept.split(","):
+        media_range, *parameters = element.split(";")
+        quality = 1.0
+        for parameter in parameters:
+            name, _, value = parameter.partition("=")
+            if name.strip().lower() == "q":
+                quality = _quality(value)
+        ranges[media_range.strip().lower()] = quality
+    return ranges
+
+
+def _quality(value: str) -> float:
+    try:
+        quality = float(value)
+    except ValueError:
+        return 1.0
+    return quality if 0 <= quality <= 1 else 1.0  # NaN is neither

@@ -1,0 +1,221 @@
+"""Renditions: a stored picture, a width and a format to cached bytes.
+
+Renditions are only a cache: every one can be made again, so a storage that loses them or refuses
+them costs time and nothing else.
+"""
+
+import logging
+import os
+import tempfile
+from concurrent.futures import Future
+from contextlib import suppress
+from io import BytesIO
+from threading import Lock
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from django.core.files import File
+from django.core.files.base import ContentFile
+from django.core.files.storage import Storage, storages
+from PIL import Image
+
+from . import codec, links
+from .codec import pixels
+from .codec.errors import ImageError
+from .conf import conf
+from .names import EXTENSION, BlobName
+
+if TYPE_CHECKING:
+    from .fields import LatentImageField
+
+logger = logging.getLogger(__name__)
+
+ENCODERS: dict[str, dict[str, Any]] = {
+    # One thread: libaom's output depends on their number, and a picture must not on the machine.
+    "avif": {"quality": 60, "speed": 6, "max_threads": 1},
+    "webp": {"quality": 80, "method": 4},
+    "jpeg": {"quality": 82, "progressive": True, "optimize": True},
+}
+"""Pillow's options; about the same visible quality in every format."""
+
+DRAFT_SCALE = 2
+"""A JPEG source is decoded at no less than this many times the width that is wanted."""
+
+_flights: dict[str, Future[bytes]] = {}
+_flights_lock = Lock()
+
+
+def rendition_name(name: str, width: int, format: str) -> str:
+    """Name in the storage of renditions."""
+    return f"renditions/{name}.{width}.{format}"
+
+
+def rendition_names(field: "LatentImageField", name: str) -> list[str]:
+    """Every rendition that the field may have of the stored picture ``name``."""
+    return [
+        rendition_name(_cache_name(field, name), width, format)
+        for width in field.widths
+        for format in field.formats
+    ]
+
+
+def forget(field: "LatentImageField", name: str) -> None:
+    """Delete all renditions of the stored picture ``name``."""
+    storage = storages[conf.RENDITION_STORAGE]
+    for rendition in rendition_names(field, name):
+        storage.delete(rendition)
+
+
+def render(field: "LatentImageField", name: str, width: int, format: str) -> bytes:
+    """The stored picture ``name``, at most ``width`` pixels wide, in one of ``links.FORMATS``.
+
+    Threads that ask for the same rendition at the same time share one decode, and its error.
+
+    Raises ``FileNotFoundError`` where the picture is not in storage, ``CodecError`` where it
+    cannot be decoded or written in this format.
+    """
+    key = rendition_name(_cache_name(field, name), width, format)
+    with _flights_lock:
+        flight = _flights.get(key)
+        first = flight is None
+        if flight is None:
+            flight = _flights[key] = Future()
+    if not first:
+        return flight.result()
+    try:
+        rendition = _cached_or_made(field, name, width, format, key)
+    except BaseException as error:
+        flight.set_exception(error)
+        raise
+    else:
+        flight.set_result(rendition)
+        return rendition
+    finally:
+        with _flights_lock:
+            del _flights[key]
+
+
+def read_blob(field: "LatentImageField", name: str) -> bytes:
+    """The blob itself. Raises ``FileNotFoundError``, and ``BlobError`` where it is damaged."""
+    with field.storage.open(name) as stored:
+        blob: bytes = stored.read()
+    codec.Latent.from_bytes(blob)
+    return blob
+
+
+def _cache_name(field: "LatentImageField", name: str) -> str:
+    """What renditions of the stored picture ``name`` are filed under.
+
+    A blob's name tells its content. A source's does not: two fields with storages of their own
+    may both hold a ``photos/llama.jpg``.
+    """
+    return name if BlobName.parse(name) else f"{links.label(field)}/{name}"
+
+
+def _cached_or_made(
+    field: "LatentImageField", name: str, width: int, format: str, key: str
+) -> bytes:
+    storage = storages[conf.RENDITION_STORAGE]
+    try:
+        with storage.open(key) as cached:
+            content: bytes = cached.read()
+            return content
+    except OSError:
+        pass  # not there, most of all
+    try:
+        picture = _picture(field, name, width)
+    except FileNotFoundError:
+        blob = None if BlobName.parse(name) else _blob_made_of(field, name)
+        if blob is None:
+            raise
+        # Filed under the blob's name: the source's renditions have been forgotten for good.
+        return render(field, blob, width, format)
+    content = _encode(picture, format)
+    try:
+        _save(storage, key, content)
+        if not field.storage.exists(name):
+            # Deleted meanwhile, and its renditions forgotten, but for this one.
+            storage.delete(key)
+    except Exception:
+        # The bytes are at hand, and a full disk or an unreachable bucket is no reason to
+        # keep them from the client. What storages raise is not for us to know.
+        logger.exception("The rendition %s could not be saved.", key)
+    return content
+
+
+def _picture(field: "LatentImageField", name: str, width: int) -> Image.Image:
+    """RGB or RGBA, at most ``width`` pixels wide."""
+    with field.storage.open(name) as stored:
+        if BlobName.parse(name):
+            return codec.decode(stored.read(), width=width, model=conf.MODEL)
+        source = pixels.open_image(cast(BinaryIO, stored), max_pixels=conf.MAX_PIXELS)
+        natural_width, natural_height = pixels.displayed_size(source)
+        width = min(width, natural_width)
+        height = max(1, round(natural_height * width / natural_width))
+        draft = (width * DRAFT_SCALE, height * DRAFT_SCALE)
+        # EXIF may turn the picture by 90 degrees when it is read.
+        source.draft(None, draft if source.width == natural_width else draft[::-1])
+        picture = pixels.assemble(*pixels.read(source))
+    if picture.size == (width, height):
+        return picture
+    return picture.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _blob_made_of(field: "LatentImageField", source: str) -> str | None:
+    """The blob that took the place of a source, as far as a row still holds it.
+
+    None, too, where there are several: a name is free again once its file has gone, and nobody
+    shall see another one's picture.
+    """
+    rows = field.model._base_manager.filter(
+        **{f"{field.name}__startswith": f"{source}.", f"{field.name}__endswith": EXTENSION}
+    )
+    names = [
+        name
+        for name in rows.values_list(field.name, flat=True).distinct()
+        if (blob_name := BlobName.parse(name)) and blob_name.source == source
+    ]
+    return names[0] if len(names) == 1 else None
+
+
+def _encode(picture: Image.Image, format: str) -> bytes:
+    if format == "jpeg" and picture.mode == "RGBA":
+        white = Image.new("RGB", picture.size, "white")
+        white.paste(picture, mask=picture.getchannel("A"))
+        picture = white
+    encoded = BytesIO()
+    try:
+        picture.save(encoded, format, **ENCODERS[format])
+    except (OSError, ValueError) as error:  # a picture taller than the format can hold
+        width, height = picture.size
+        raise ImageError(f"{width} x {height} pixels cannot be written as {format}.") from error
+    return encoded.getvalue()
+
+
+class _MovableFile(File):  # type: ignore[type-arg]
+    """A local file that ``FileSystemStorage`` moves into place, as it does with large uploads."""
+
+    def temporary_file_path(self) -> str:
+        return str(self.name)
+
+
+def _save(storage: Storage, name: str, content: bytes) -> None:
+    """Write all of a rendition or nothing; where it exists by now, leave that alone."""
+    try:
+        folder = os.path.dirname(storage.path(name))
+    except NotImplementedError:  # not on this machine; what is uploaded appears whole
+        saved = storage.save(name, ContentFile(content))
+    else:
+        # Another process may read while this one writes: only a move within the folder makes
+        # sure that it never meets half a rendition, and passes it on as immutable.
+        os.makedirs(folder, exist_ok=True)
+        descriptor, path = tempfile.mkstemp(dir=folder, prefix=".")
+        try:
+            with open(descriptor, "w+b") as file:
+                file.write(content)
+                file.flush()
+                saved = storage.save(name, _MovableFile(file, path))
+        finally:
+            with suppress(FileNotFoundError):
+                os.remove(path)
+    if saved != name:
+        storage.delete(saved)

@@ -1,0 +1,11 @@
+"""Include these anywhere: ``path("pictures/", include("django_latentimg.urls"))``."""
+
+from django.urls import path
+
+from . import views
+
+app_name = "django_latentimg"
+
+urlpatterns = [
+    path("<str:signature>/<int:width>/<path:path>", views.rendition, name="rendition"),
+]

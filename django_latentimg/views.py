@@ -1,0 +1,128 @@
+"""Renditions over HTTP: signed URLs, caching for ever, and failures that nobody remembers."""
+
+import logging
+from hashlib import sha256
+
+from django.apps import apps
+from django.core.exceptions import FieldDoesNotExist
+from django.core.signing import BadSignature
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.cache import get_conditional_response, patch_vary_headers
+from django.views.decorators.http import require_safe
+
+from . import negotiation, renditions
+from .codec.errors import CodecError, ModelError
+from .fields import LatentImageField
+from .links import FORMATS, unsign
+from .names import BlobName
+
+logger = logging.getLogger(__name__)
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+"""A blob's name never changes meaning, so neither does what is made of it."""
+
+PROVISIONAL = "public, max-age=300"
+"""A source's renditions are shown until it is compressed."""
+
+
+def rendition(request: HttpRequest, signature: str, width: int, path: str) -> HttpResponseBase:
+    """A picture of the stored name ``path``, ``width`` pixels wide or less.
+
+    With the extension ``.avif``, ``.webp`` or ``.jpeg`` in that format; without, in the format
+    that suits the ``Accept`` header, or as the blob itself.
+
+    403: the signature does not fit. 404: no such field, width, format or file. 410: the file is
+    damaged. 503: this machine lacks what decoding needs.
+    """
+    response = _respond(request, signature, width, path)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    if response.status_code not in (200, 304):
+        # Each of them may be gone in a second: a replica catches up, a backup comes back. Caches
+        # that keep failures regardless shall at least not mix up clients.
+        response.headers["Cache-Control"] = "no-store"
+        patch_vary_headers(response, ["Accept"])
+    return response
+
+
+@require_safe
+def _respond(request: HttpRequest, signature: str, width: int, path: str) -> HttpResponseBase:
+    try:
+        label, name, format = _verify(signature, path)
+    except BadSignature:
+        return _refuse(403, "The signature does not fit.")
+    field = _find_field(label)
+    if field is None:
+        return _refuse(404, "There is no such field.")
+    if width not in field.widths or format not in (None, *field.formats):
+        return _refuse(404, "There is no such width or format.")
+
+    is_blob = BlobName.parse(name) is not None
+    chosen = format or negotiation.choose(
+        request.headers.get("Accept"), field.formats, with_blob=is_blob
+    )
+    response: HttpResponseBase | None = None
+    if is_blob:
+        # Before anything is read: who has what this name gave once has the right bytes.
+        etag = _etag(f"{name}/{width}/{chosen}".encode())
+        response = get_conditional_response(request, etag=etag)
+    if response is None:
+        try:
+            content = _read(field, name, width, chosen)
+        except FileNotFoundError:
+            return _refuse(404, "There is no such picture.")
+        except ModelError:
+            logger.exception("%s cannot be decoded on this machine.", name)
+            return _refuse(503, "The picture cannot be decoded at the moment.")
+        except CodecError as error:
+            logger.error("%s cannot be delivered: %s", name, error)
+            return _refuse(410, "The picture is damaged.")
+        response = HttpResponse(content, content_type=negotiation.MEDIA_TYPES[chosen])
+        response.headers["Content-Length"] = str(len(content))
+        if not is_blob:
+            # A source's name is free again once the file has gone; only the content counts.
+            etag = _etag(content)
+            response = get_conditional_response(request, etag=etag, response=response) or response
+    response.headers["Cache-Control"] = IMMUTABLE if is_blob else PROVISIONAL
+    response.headers["ETag"] = etag
+    if format is None:
+        patch_vary_headers(response, ["Accept"])
+    return response
+
+
+def _verify(signature: str, path: str) -> tuple[str, str, str | None]:
+    """(label of the field, stored name, format or None). Raises ``BadSignature``.
+
+    The signature tells whether ``llama.jpeg`` is the JPEG of ``llama`` or the source
+    ``llama.jpeg`` in any format.
+    """
+    name, _, extension = path.rpartition(".")
+    if extension in FORMATS:
+        try:
+            return unsign(signature, name), name, extension
+        except BadSignature:
+            pass
+    return unsign(signature, path), path, None
+
+
+def _find_field(label: str) -> LatentImageField | None:
+    """The field ``app.model.field``; None where a later release has dropped or changed it."""
+    model, _, name = label.rpartition(".")
+    try:
+        field = apps.get_model(model)._meta.get_field(name)
+    except (LookupError, ValueError, FieldDoesNotExist):
+        return None
+    return field if isinstance(field, LatentImageField) else None
+
+
+def _etag(content: bytes) -> str:
+    return f'"{sha256(content).hexdigest()[:32]}"'
+
+
+def _read(field: LatentImageField, name: str, width: int, format: str) -> bytes:
+    if format == negotiation.BLOB:
+        return renditions.read_blob(field, name)
+    return renditions.render(field, name, width, format)
+
+
+def _refuse(status: int, reason: str) -> HttpResponse:
+    return HttpResponse(reason, status=status, content_type="text/plain; charset=utf-8")

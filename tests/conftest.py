@@ -1,0 +1,87 @@
+"""Fixtures: a media folder of its own for each test, photographs, a Celery app without a broker."""
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from celery import Celery
+from django.core.files.base import ContentFile
+from PIL import Image
+
+SHARED = Path(__file__).parent.parent / ".." / "shared"
+
+celery_app = Celery("tests", broker="memory://")
+celery_app.set_default()
+
+
+def picture(width: int = 96, height: int = 64, mode: str = "RGB", seed: int = 0) -> Image.Image:
+    """Soft coloured shapes with a hard edge, different for each seed."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width] / 32
+    phase = random.uniform(0, 6, (3, 2))
+    waves = [np.sin(x * (1 + c) + p) * np.cos(y + q) for c, (p, q) in enumerate(phase)]
+    rgb = np.stack(waves, -1) * 90 + 128
+    rgb[height // 2 :, : width // 2] = random.uniform(0, 255, 3)
+    image = Image.fromarray(rgb.clip(0, 255).astype(np.uint8))
+    if mode == "RGBA":
+        image.putalpha(Image.fromarray((x / x.max() * 255).astype(np.uint8)))
+    return image
+
+
+def image_bytes(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
+    target = io.BytesIO()
+    image.save(target, format, **options)
+    return target.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def media(tmp_path: Path, settings: Any) -> Path:
+    """An empty folder for the default storage and one for renditions."""
+    settings.MEDIA_ROOT = tmp_path / "media"
+    settings.STORAGES = settings.STORAGES | {
+        "renditions": {
+            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "OPTIONS": {"location": str(tmp_path / "renditions")},
+        }
+    }
+    settings.MEDIA_ROOT.mkdir()
+    return tmp_path / "media"
+
+
+@pytest.fixture
+def files(media: Path) -> Callable[[], set[str]]:
+    """All names in the default storage."""
+    return lambda: {
+        str(path.relative_to(media)) for path in media.rglob("*") if path.is_file()
+    }
+
+
+@pytest.fixture
+def upload() -> Callable[..., ContentFile]:
+    """An uploaded photograph."""
+
+    def make(name: str = "llama.png", **options: Any) -> ContentFile:
+        return ContentFile(image_bytes(picture(**options)), name)
+
+    return make
+
+
+@pytest.fixture
+def enqueued(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, ...]]]:
+    """The arguments of every task that was sent, instead of sending it."""
+    from django_latentimg.tasks import compress_image
+
+    sent: list[tuple[str, ...]] = []
+    monkeypatch.setattr(compress_image, "delay", lambda *arguments: sent.append(arguments))
+    yield sent
+
+
+def shared(path: str) -> Path:
+    """A folder of the reference data; skips the test where it is absent."""
+    folder = SHARED / path
+    if not folder.exists():
+        pytest.skip(f"../shared/{path} is not here")
+    return folder

@@ -1,0 +1,60 @@
+"""Make the golden blobs: ``python -m tests.golden``. Run once for each version of the format.
+
+Symbols come from a seeded generator, so the blobs depend on the format and the prior, not on the
+bundled networks.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from django_latentimg.codec import container, encode_alpha, prior
+
+FOLDER = Path(__file__).parent
+
+
+def symbols(height: int, width: int, spread: float, seed: int) -> np.ndarray:
+    """Smooth int64 (4, height, width) with noise, and one symbol beyond the tables."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    smooth = np.stack([np.sin(x / 5 + c) + np.cos(y / 4 - c) for c in range(4)])
+    values = np.rint(spread * (smooth + random.normal(0, 0.4, smooth.shape))).astype(np.int64)
+    values[2, height // 2, width // 2] = -700
+    return values
+
+
+def digest(values: np.ndarray) -> str:
+    return hashlib.sha256(values.astype(">i2").tobytes()).hexdigest()
+
+
+def main() -> None:
+    expected = {}
+    for name, width, height, quality, has_alpha in (
+        ("opaque", 96, 64, 50, False),
+        ("fine", 61, 45, 90, False),
+        ("coarse", 130, 17, 5, False),
+        ("one_pixel", 1, 1, 50, False),
+        ("alpha", 40, 30, 60, True),
+    ):
+        header = container.Header(width, height, "sd1", quality, "0badcafe")
+        values = symbols(*header.latent_shape, spread=quality / 25, seed=quality)
+        chunks = {container.SYMBOLS: prior.encode_symbols(values, quality)}
+        if has_alpha:
+            ramp = np.linspace(0, 255, width).astype(np.uint8)
+            chunks[container.ALPHA] = encode_alpha(np.tile(ramp, (height, 1)))
+        blob = container.pack(header, chunks)
+        (FOLDER / f"{name}.limg").write_bytes(blob)
+        expected[name] = {
+            "width": width,
+            "height": height,
+            "quality": quality,
+            "alpha": has_alpha,
+            "symbols_sha256": digest(values),
+        }
+    (FOLDER / "expected.json").write_text(json.dumps(expected, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+import pytest
+from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+from django.test.utils import isolate_apps
+
+from django_latentimg.conf import conf
+from django_latentimg.fields import LatentImageField
+
+
+def identifiers(**options) -> set[str | None]:
+    with isolate_apps("tests.testapp"):
+
+        class Checked(models.Model):
+            photo = LatentImageField(upload_to="x/", **options)
+            count = models.IntegerField()
+            tiny = models.TextField()
+
+            class Meta:
+                app_label = "testapp"
+
+        return {message.id for message in Checked.check()}
+
+
+@pytest.mark.parametrize(
+    ("options", "identifier"),
+    [
+        ({"widths": ()}, "latentimg.E001"),
+        ({"widths": (320, 0)}, "latentimg.E001"),
+        ({"formats": ()}, "latentimg.E002"),
+        ({"formats": ("avif", "gif")}, "latentimg.E002"),
+        ({"quality": 0}, "latentimg.E003"),
+        ({"quality": 101}, "latentimg.E003"),
+        ({"max_length": 60}, "latentimg.E004"),
+        ({"placeholder_field": "missing"}, "latentimg.E005"),
+        ({"placeholder_field": "count"}, "latentimg.E005"),
+    ],
+)
+def test_check_field__reports(options, identifier):
+    assert identifiers(**options) == {identifier}
+
+
+def test_check_field__is_silent_when_right():
+    assert identifiers(placeholder_field="tiny", widths=[100], quality=100) == set()
+
+
+def test_check_settings__unknown_storage(settings):
+    settings.LATENTIMG = {"RENDITION_STORAGE": "nowhere"}
+    assert "latentimg.E010" in {message.id for message in run_checks()}
+
+
+def test_check_settings__unknown_key(settings):
+    settings.LATENTIMG = {"QUALITY": 3}
+    with pytest.raises(ImproperlyConfigured, match="QUALITY"):
+        _ = conf.MODEL
+    assert "latentimg.E011" in {message.id for message in run_checks()}
+
+
+def test_conf__follows_overridden_settings(settings):
+    assert conf.MODEL == "lite"
+    settings.LATENTIMG = {"MODEL": "elsewhere"}
+    assert conf.MODEL == "elsewhere"
+
+
+def test_system__has_nothing_to_report():
+    assert run_checks() == []
