@@ -30,7 +30,9 @@ def check_field(field: "LatentImageField") -> Iterable[CheckMessage]:
         )
     if not field.formats or not set(field.formats) <= FORMATS.keys():
         yield Error(
-            f"'formats' must be one or more of {', '.join(FORMATS)}.", obj=field, id="latentimg.E002"
+            f"'formats' must be one or more of {', '.join(FORMATS)}.",
+            obj=field,
+            id="latentimg.E002",
         )
     if not isinstance(field.quality, int) or not 1 <= field.quality <= 100:
         yield Error("'quality' must be an integer from 1 to 100.", obj=field, id="latentimg.E003")

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.core.files.base import ContentFile
@@ -57,7 +57,7 @@ def enqueue(field: "LatentImageField", instance: models.Model, source: str) -> N
             raise
         logger.info("Celery is not installed: %s waits for recompress_images.", source)
         return
-    primary_key = instance._meta.pk.value_to_string(instance)  # type: ignore[union-attr]
+    primary_key = instance._meta.pk.value_to_string(instance)
     compress_image.delay(field.model._meta.label_lower, primary_key, field.name, source)
 
 
@@ -112,7 +112,7 @@ def _compress(
     storage, state = field.storage, type(attempt).State
     with storage.open(source) as stored:
         source_bytes = stored.size
-        image = pixels.open_image(stored, max_pixels=conf.MAX_PIXELS)
+        image = pixels.open_image(cast(BinaryIO, stored), max_pixels=conf.MAX_PIXELS)
         blob = codec.encode(image, quality=field.quality, model=conf.MODEL)
     latent = Latent.from_bytes(blob)
     blob_name = str(

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from os import PathLike
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from django.core.exceptions import SuspiciousFileOperation
 from django.db import models
@@ -64,6 +65,7 @@ class LatentImageFieldFile(ImageFieldFile):
     """A picture in storage: a source, or the blob that was made of it."""
 
     field: "LatentImageField"
+    _committed: bool
 
     @property
     def stored_name(self) -> str:
@@ -109,7 +111,7 @@ class LatentImageFieldFile(ImageFieldFile):
         position = self.file.tell()
         try:
             self.file.seek(0)
-            return pixels.displayed_size(pixels.open_image(self.file))
+            return pixels.displayed_size(pixels.open_image(cast(BinaryIO, self.file)))
         finally:
             if was_closed:
                 self.close()
@@ -167,7 +169,7 @@ class LatentImageFieldFile(ImageFieldFile):
         with self.storage.open(self.stored_name) as stored:
             if self.is_latent:
                 return codec.decode(stored.read())
-            return pixels.assemble(*pixels.read(pixels.open_image(stored)))
+            return pixels.assemble(*pixels.read(pixels.open_image(cast(BinaryIO, stored))))
 
 
 class LatentImageFileDescriptor(ImageFileDescriptor):
@@ -201,6 +203,8 @@ class LatentImageField(models.ImageField):
 
     attr_class = LatentImageFieldFile
     descriptor_class = LatentImageFileDescriptor
+    width_field: str | None
+    height_field: str | None
 
     def __init__(
         self,
@@ -236,7 +240,7 @@ class LatentImageField(models.ImageField):
                 options[option] = getattr(self, option)
         if options.get("max_length") == 255:
             del options["max_length"]
-        return name, path, arguments, options
+        return name, path, list(arguments), options
 
     def check(self, **options: Any) -> list[Any]:
         return [*super().check(**options), *checks.check_field(self)]
@@ -246,7 +250,7 @@ class LatentImageField(models.ImageField):
         """Characters of a source's name that leave room for its blob's name in the column."""
         return (self.max_length or 255) - SUFFIX_LENGTH - STORAGE_SUFFIX_LENGTH
 
-    def generate_filename(self, instance: models.Model | None, filename: str) -> str:
+    def generate_filename(self, instance: models.Model, filename: str | PathLike[str]) -> str:
         name = super().generate_filename(instance, filename)
         if name.endswith(EXTENSION):
             raise SuspiciousFileOperation(f"{name!r}: names of sources may not end in {EXTENSION}.")

@@ -17,7 +17,7 @@ class LatentImgExtension(Extension):
     Commas between the arguments may be left out, as in Django's templates.
     """
 
-    tags = {"latent_img"}  # noqa: RUF012 (so declared by its base)
+    tags = {"latent_img"}
     picture = staticmethod(picture)
 
     def parse(self, parser: Parser) -> nodes.Node:

@@ -10,6 +10,7 @@ from . import compression
 from .fields import LatentImageField
 from .names import BlobName
 
+
 @cache
 def latent_fields(model: type[models.Model]) -> tuple[LatentImageField, ...]:
     """The model's own and inherited latent fields."""
@@ -50,7 +51,7 @@ def after_save(
             after_commit(using, compression.discard, field, before, using)
 
 
-def after_commit(using: str, function: Callable[..., None], *arguments: Any) -> None:
+def after_commit(using: str, function: Callable[..., object], *arguments: Any) -> None:
     """Call after the commit; errors are logged, since the rows are saved in any case."""
 
     def call() -> None:

@@ -38,9 +38,7 @@ class BlobName:
     """First 4 hexadecimal digits of the policy's SHA-256."""
 
     def __str__(self) -> str:
-        return (
-            f"{self.source}.{self.width}x{self.height}.{self.digest}-{self.policy}{EXTENSION}"
-        )
+        return f"{self.source}.{self.width}x{self.height}.{self.digest}-{self.policy}{EXTENSION}"
 
     @classmethod
     def parse(cls, name: str) -> "BlobName | None":

@@ -54,9 +54,7 @@ def media(tmp_path: Path, settings: Any) -> Path:
 @pytest.fixture
 def files(media: Path) -> Callable[[], set[str]]:
     """All names in the default storage."""
-    return lambda: {
-        str(path.relative_to(media)) for path in media.rglob("*") if path.is_file()
-    }
+    return lambda: {str(path.relative_to(media)) for path in media.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
@@ -76,7 +74,7 @@ def enqueued(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, ...]]]
 
     sent: list[tuple[str, ...]] = []
     monkeypatch.setattr(compress_image, "delay", lambda *arguments: sent.append(arguments))
-    yield sent
+    return sent
 
 
 def shared(path: str) -> Path:

@@ -159,7 +159,10 @@ def test_compress__removes_another_blob_of_a_killed_attempt(upload, files):
     other = "photos/llama.png.96x64.00000000-0000.limg"
     PHOTO.storage.save(other, ContentFile(b"another machine's"))
     Compression.objects.create(
-        field="testapp.product.photo", object_id=str(saved.pk), source="photos/llama.png", blob=other
+        field="testapp.product.photo",
+        object_id=str(saved.pk),
+        source="photos/llama.png",
+        blob=other,
     )
     compress(PHOTO, saved.pk, saved.photo.name)
     assert files() == {"photos/llama.png", Product.objects.get().photo.name}
@@ -216,7 +219,9 @@ def test_placeholder__is_small_and_has_the_shape():
 
 def test_task__runs_from_strings_alone(upload):
     saved = Product.objects.create(photo=upload())
-    arguments = json.loads(json.dumps(["testapp.product", str(saved.pk), "photo", "photos/llama.png"]))
+    arguments = json.loads(
+        json.dumps(["testapp.product", str(saved.pk), "photo", "photos/llama.png"])
+    )
     assert compress_image(*arguments) == "compressed"
     with pytest.raises(TypeError):
         compress_image("testapp.product", str(saved.pk), "title", "x")
@@ -270,7 +275,9 @@ def test_compress__killed_worker_and_then_replaced_or_deleted(point, action, tmp
     assert state["files"] == ([state["column"]] if action == "replace" else [])
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(steps=st.lists(st.sampled_from(["compress", "stale", "replace", "save"]), max_size=6))
 def test_compress__any_order_leaves_a_readable_picture(steps, upload, files, monkeypatch):
     """Whatever happens in whatever order: the column's file exists, and nothing else of ours."""

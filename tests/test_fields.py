@@ -317,7 +317,7 @@ def test_deconstruct__round_trip():
     again = LatentImageField(*arguments, **options)
     assert again.deconstruct() == field.deconstruct()
     assert (again.widths, again.formats, again.quality) == ((10, 20), ("jpeg",), 70)
-    source, imports = MigrationWriter.serialize(field)
+    source, _imports = MigrationWriter.serialize(field)
     assert "widths=(10, 20)" in source
 
 

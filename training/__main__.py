@@ -1,8 +1,7 @@
-"""``python -m training prepare | train | prior | export``: see README.md beside this file."""
+"""``python -m training COMMAND``: see README.md beside this file."""
 
 import argparse
 from pathlib import Path
-
 
 WEIGHTS = Path(__file__).parent.parent / "django_latentimg/codec/weights"
 
@@ -18,6 +17,8 @@ def main() -> None:
     commands.add_parser("prior", help="fit the entropy coder's static prior")
     export = commands.add_parser("export", help="write the bundled model from a checkpoint")
     export.add_argument("config", type=Path)
+    validate = commands.add_parser("validate", help="measure a checkpoint on held-out photographs")
+    validate.add_argument("config", type=Path)
     arguments = parser.parse_args()
 
     corpus = arguments.runs / "corpus"
@@ -39,6 +40,11 @@ def main() -> None:
         run.mkdir(parents=True, exist_ok=True)
         lpips = arguments.shared / "metrics/lpips_squeeze"
         Trainer(Config.read(arguments.config), corpus, run, teacher, lpips).train()
+    elif arguments.command == "validate":
+        from .validate import validate as measure
+
+        lpips = arguments.shared / "metrics/lpips_squeeze"
+        measure(run / "checkpoint.pt", corpus, teacher, lpips)
     else:
         from .export import export_model
 

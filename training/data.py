@@ -43,14 +43,16 @@ def prepare(photos: Path, teacher_folder: Path, folder: Path) -> None:
         dtype=np.float16,
         shape=(len(names), 4, SIDE // 8, SIDE // 8),
     )
-    teacher = Taesd(teacher_folder).to(memory_format=torch.channels_last)
+    teacher = Taesd(teacher_folder)
     started = time.monotonic()
     for index in range(done, len(names)):
         with Image.open(photos / names[index]) as opened:
             square = ImageOps.fit(opened.convert("RGB"), (SIDE, SIDE), Image.Resampling.LANCZOS)
         pixels[index] = np.asarray(square).transpose(2, 0, 1)
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            latents[index] = teacher.encode(to_float(torch.from_numpy(pixels[index])[None]))[0].float()
+            latents[index] = teacher.encode(to_float(torch.from_numpy(pixels[index])[None]))[
+                0
+            ].float()
         if index % 100 == 99 or index + 1 == len(names):
             pixels.flush()
             latents.flush()

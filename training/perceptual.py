@@ -19,6 +19,9 @@ STAGES: tuple[tuple[int, ...], ...] = ((3, 4), (6, 7), (9,), (10,), (11,), (12,)
 class Perceptual(nn.Module):
     """``forward(a, b)``: float (N, 3, H, W) in [-1, 1] each -> (N,) distances, 0 for equal."""
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self, folder: Path) -> None:
         super().__init__()
         weights = load_file(folder / "backbone.safetensors")

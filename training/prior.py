@@ -16,6 +16,7 @@ from torch import Tensor
 
 from django_latentimg.codec import prior
 from django_latentimg.codec.quantize import quantise, step_of
+from django_latentimg.codec.rangecoder import TOTAL
 
 from .data import HOLD_OUT
 
@@ -41,10 +42,10 @@ def gather(latents: NDArray[np.float16], quality: int, channel: int, seed: int) 
     per_photograph = PLACES // len(latents)
     parts: list[Inputs] = []
     for photograph in latents:
-        symbols = quantise(photograph.astype(np.float32), step_of(quality))
-        height, width = symbols.shape[1:]
+        quantised = quantise(photograph.astype(np.float32), step_of(quality))
+        height, width = quantised.shape[1:]
         margin = prior.MARGIN
-        padded = np.pad(symbols, ((0, 0), (margin, margin), (margin, margin)))
+        padded = np.pad(quantised, ((0, 0), (margin, margin), (margin, margin)))
         places = random.choice(np.concatenate(prior.diagonals(height, width)), per_photograph)
         inputs = prior.neighbours(padded, channel, places)
         parts.append((*inputs, padded.reshape(prior.CHANNELS, -1)[channel][places]))
@@ -66,18 +67,16 @@ def fit(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
     mean = torch.linalg.solve(gram, values @ symbols).requires_grad_()
     spread = torch.full((len(activities),), -4.0, requires_grad=True)
     floor = torch.tensor(-1.0, requires_grad=True)
-    optimiser = torch.optim.LBFGS(
-        [mean, spread, floor], max_iter=80, line_search_fn="strong_wolfe"
-    )
+    optimiser = torch.optim.LBFGS([mean, spread, floor], max_iter=80, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimiser.zero_grad()
         width = F.softplus(floor) + F.softplus(spread) @ activities
         loss = bits(symbols, mean @ values, width.clamp_min(SMALLEST)).mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    optimiser.step(closure)
     return mean.detach(), F.softplus(spread).detach(), F.softplus(floor).detach()
 
 
@@ -96,20 +95,12 @@ def to_cumulative(counts: NDArray[np.float64]) -> NDArray[np.uint16]:
     """Frequencies of at least 1 that sum to ``TOTAL``, cumulated: uint16 (..., 66)."""
     entries = counts.shape[-1]
     share = counts / counts.sum(-1, keepdims=True)
-    frequency = 1 + np.floor(share * (prior_total() - entries)).astype(np.int64)
+    frequency = 1 + np.floor(share * (TOTAL - entries)).astype(np.int64)
     largest = frequency.argmax(-1)[..., None]
-    rest = prior_total() - frequency.sum(-1, keepdims=True)
-    np.put_along_axis(
-        frequency, largest, np.take_along_axis(frequency, largest, -1) + rest, -1
-    )
+    rest = TOTAL - frequency.sum(-1, keepdims=True)
+    np.put_along_axis(frequency, largest, np.take_along_axis(frequency, largest, -1) + rest, -1)
     cumulative = np.concatenate([np.zeros((*counts.shape[:-1], 1), np.int64), frequency], -1)
     return np.cumsum(cumulative, -1).astype(np.uint16)
-
-
-def prior_total() -> int:
-    from django_latentimg.codec.rangecoder import TOTAL
-
-    return TOTAL
 
 
 def train_prior(latents_file: Path, target: Path, seed: int = 20223) -> None:

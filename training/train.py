@@ -24,7 +24,6 @@ from .data import Crops
 from .perceptual import Perceptual
 from .taesd import Taesd
 
-
 Module = TypeVar("Module", bound=torch.nn.Module)
 
 
@@ -115,7 +114,8 @@ class Trainer:
             self.resume()
 
     def place(self, module: Module) -> Module:
-        return module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        placed: Module = module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return placed
 
     def resume(self) -> None:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)

@@ -128,9 +128,7 @@ class Latent:
     def symbols(self) -> NDArray[np.int64]:
         """int64 (4, ceil(H/8), ceil(W/8)). Raises ``BlobError``."""
         height, width = self._header.latent_shape
-        return prior.decode_symbols(
-            self._chunks[container.SYMBOLS], height, width, self.quality
-        )
+        return prior.decode_symbols(self._chunks[container.SYMBOLS], height, width, self.quality)
 
     def latents(self) -> NDArray[np.float32]:
         """float32 (4, ceil(H/8), ceil(W/8)), scaled SD 1.x latents. Raises ``BlobError``."""

@@ -13,7 +13,7 @@ class AutoencoderLite(ModelMixin, ConfigMixin):  # type: ignore[misc]
     ``widths``: channels at 1/8, 1/4 and 1/2 of the resolution. ``depths``: residual blocks there.
     """
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         widths: tuple[int, int, int] = WIDTHS,
@@ -21,7 +21,7 @@ class AutoencoderLite(ModelMixin, ConfigMixin):  # type: ignore[misc]
         latent_channels: int = 4,
         scaling_factor: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.encoder = LiteEncoder(widths, depths)
         self.decoder = LiteDecoder(widths, depths)
 

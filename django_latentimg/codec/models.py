@@ -66,9 +66,8 @@ class LatentModel(ABC):
         import torch
 
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network: Any = (
-            network.float().eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        )
+        network.float().eval().requires_grad_(False)
+        self.network: Any = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.fingerprint = _fingerprint(network)
 
     @abstractmethod
@@ -187,7 +186,8 @@ class KlModel(LatentModel):
 
     def to_latents(self, pixels: "Tensor") -> "Tensor":
         latents: Tensor = self.network.encode(pixels).latent_dist.mean
-        return latents * self.network.config.scaling_factor
+        scaled: Tensor = latents * self.network.config.scaling_factor
+        return scaled
 
     def to_pixels(self, latents: "Tensor", step: float, scale: int) -> "Tensor":
         sample = self.network.decode(latents / self.network.config.scaling_factor).sample

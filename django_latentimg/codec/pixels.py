@@ -49,8 +49,6 @@ _TURNS = {
 }
 """What brings a picture of each EXIF orientation upright."""
 
-_SIDEWAYS = (5, 6, 7, 8)
-
 _KEY_SCALES = {"L;2": 255 / 3, "L;4": 255 / 15, "RGB;16B": 1 / 256}
 """Pillow scales a PNG's samples to 8 bits, but not the transparent colour it names."""
 
@@ -68,7 +66,6 @@ _PILLOW_ERRORS = (
     SyntaxError,
     TypeError,
     ValueError,
-    Warning,
     struct.error,
     zlib.error,
 )
@@ -129,7 +126,9 @@ def displayed_size(image: Image.Image) -> tuple[int, int]:
     # Pillow turns TIFF itself while decoding, and already gives the size it will have then.
     if ExifTags.Base.Orientation in getattr(image, "tag_v2", ()):
         return width, height
-    return (height, width) if _orientation(image) in _SIDEWAYS else (width, height)
+    with _pillow_errors():
+        sideways = _orientation(image) in (5, 6, 7, 8)
+    return (height, width) if sideways else (width, height)
 
 
 def read(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
@@ -201,7 +200,7 @@ def _pillow_errors() -> Iterator[None]:
                 "not a picture, broken at its start, or not of an accepted format "
                 f"(all that Pillow reads, except {', '.join(sorted(REFUSED_FORMATS))})"
             ) from error
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        except Image.DecompressionBombError as error:
             raise ImageError(f"over Pillow's own limit: {error}") from error
         except _PILLOW_ERRORS as error:
             raise ImageError(f"broken picture: {error or type(error).__name__}") from error
@@ -228,7 +227,7 @@ def _check_png(image: PngImageFile) -> None:
             raise ImageError("broken picture: the PNG file is cut short")
         length, kind = struct.unpack(">I4s", header)
         content = file.read(length)
-        if file.read(4) != zlib.crc32(kind + content).to_bytes(4):
+        if file.read(4) != zlib.crc32(content, zlib.crc32(kind)).to_bytes(4):
             raise ImageError(f"broken picture: damaged PNG chunk {kind!r}")
         if kind == b"eXIf":
             image.info.setdefault("exif", content)
@@ -268,6 +267,8 @@ def _transparent_colour(image: Image.Image) -> int | tuple[int, ...] | None:
     key = image.info.get("transparency")
     if not isinstance(key, int | tuple):
         return None
+    if image.mode == "1":
+        return 255 if key else 0  # Pillow 11 says 1 for white.
     tiles = getattr(image, "tile", None)
     scale = _KEY_SCALES.get(tiles[0][3], 1) if tiles and image.format == "PNG" else 1
     return int(key * scale) if isinstance(key, int) else tuple(int(k * scale) for k in key)

@@ -105,7 +105,7 @@ def activities(own: Integers, before: Integers, west: Integers, north: Integers)
     W + N halved (rounded down) where not yet coded, which makes its term nearly 0.
     """
     w, n, nw, ne, ww, nn = own
-    return np.abs(
+    changes: Integers = np.abs(
         np.concatenate(
             [
                 np.stack([w - nw, n - nw, n - ne, w - ww, n - nn]),
@@ -114,6 +114,7 @@ def activities(own: Integers, before: Integers, west: Integers, north: Integers)
             ]
         )
     )
+    return changes
 
 
 OTHERS = tuple(tuple(c for c in range(CHANNELS) if c != own) for own in range(CHANNELS))

@@ -22,7 +22,8 @@ def step_of(quality: int) -> float:
 def quantise(latents: NDArray[np.float32], step: float) -> NDArray[np.int64]:
     """float32 (4, h, w) scaled latents -> int64 symbols of the same shape."""
     rounded = np.rint(np.nan_to_num(latents / np.float32(step)))
-    return np.clip(rounded, -LARGEST_SYMBOL, LARGEST_SYMBOL).astype(np.int64)
+    symbols: NDArray[np.int64] = np.clip(rounded, -LARGEST_SYMBOL, LARGEST_SYMBOL).astype(np.int64)
+    return symbols
 
 
 def dequantise(symbols: NDArray[np.int64], step: float) -> NDArray[np.float32]:

@@ -4,32 +4,51 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Compression',
+            name="Compression",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('field', models.CharField(help_text='app_label.model.field', max_length=150)),
-                ('object_id', models.CharField(max_length=64)),
-                ('source', models.CharField(max_length=255)),
-                ('blob', models.CharField(blank=True, max_length=255)),
-                ('state', models.CharField(choices=[('started', 'started'), ('compressed', 'compressed'), ('replaced', 'replaced or deleted meanwhile'), ('failed', 'failed')], default='started', max_length=10)),
-                ('reason', models.TextField(blank=True)),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('source_bytes', models.PositiveBigIntegerField(default=0)),
-                ('blob_bytes', models.PositiveBigIntegerField(default=0)),
-                ('seconds', models.FloatField(default=0)),
-                ('created', models.DateTimeField(auto_now_add=True)),
-                ('updated', models.DateTimeField(auto_now=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("field", models.CharField(help_text="app_label.model.field", max_length=150)),
+                ("object_id", models.CharField(max_length=64)),
+                ("source", models.CharField(max_length=255)),
+                ("blob", models.CharField(blank=True, max_length=255)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("started", "started"),
+                            ("compressed", "compressed"),
+                            ("replaced", "replaced or deleted meanwhile"),
+                            ("failed", "failed"),
+                        ],
+                        default="started",
+                        max_length=10,
+                    ),
+                ),
+                ("reason", models.TextField(blank=True)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("source_bytes", models.PositiveBigIntegerField(default=0)),
+                ("blob_bytes", models.PositiveBigIntegerField(default=0)),
+                ("seconds", models.FloatField(default=0)),
+                ("created", models.DateTimeField(auto_now_add=True)),
+                ("updated", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('field', 'object_id', 'source'), name='latentimg_compression_unique')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("field", "object_id", "source"), name="latentimg_compression_unique"
+                    )
+                ],
             },
         ),
     ]

@@ -27,9 +27,11 @@ def select(targets: list[str]) -> list[LatentImageField]:
         return [f for model in models_of_site for f in latent_fields(model) if f.model is model]
     selected: list[LatentImageField] = []
     for target in targets:
-        model_label, _, field_name = target.partition(".")[2].partition(".")
+        model_label, field_name = target, ""
+        if target.count(".") > 1:
+            model_label, _, field_name = target.rpartition(".")
         try:
-            model = apps.get_model(target.partition(".")[0], model_label)
+            model: type[models.Model] = apps.get_model(model_label)
         except (LookupError, ValueError) as error:
             raise CommandError(f"{target}: {error}") from error
         found = [f for f in latent_fields(model) if field_name in ("", f.name)]

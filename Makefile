@@ -1,0 +1,56 @@
+# make demo   a small shop whose photographs are latents, at a printed address
+# make test   everything that can run here
+# make lint   ruff and mypy
+# make build  sdist and wheel, in dist/
+#
+# PYTHON makes the virtual environment, VENV is its folder, ADDRESS is where the demo serves,
+# PYTEST_ARGS goes to pytest.
+
+PYTHON ?= python3
+VENV ?= .venv
+ADDRESS ?= 127.0.0.1:8000
+PYTEST_ARGS ?=
+
+python := $(VENV)/bin/python
+pip_install := $(python) -m pip install --disable-pip-version-check
+demo_installed := $(VENV)/.demo-installed
+dev_installed := $(VENV)/.dev-installed
+postgres_answers := $(python) -m django dbshell --settings tests.settings_postgres \
+	-- --no-password --command "SELECT 1" >/dev/null 2>&1
+
+.PHONY: demo test lint build
+
+demo: $(demo_installed)
+	$(python) example_project/manage.py demo --address $(ADDRESS)
+
+test: $(dev_installed)
+	$(python) -m pytest $(PYTEST_ARGS)
+	@if $(postgres_answers); then \
+		set -x; \
+		$(python) -m pytest --ds tests.settings_postgres $(PYTEST_ARGS) \
+			tests/test_compression.py tests/test_fields.py; \
+	else \
+		echo "PostgreSQL does not answer: its round of tests is left out."; \
+	fi
+
+lint: $(dev_installed)
+	$(python) -m ruff check
+	$(python) -m ruff format --check
+	$(python) -m mypy
+	PYTHONPATH=example_project $(python) -m mypy --config-file example_project/mypy.ini
+
+build: $(dev_installed)
+	$(python) -m build
+
+# The stamps make every run but the first start at once. The interpreter is an order-only
+# prerequisite, because the age of what it links to means nothing.
+$(demo_installed): requirements-demo.txt pyproject.toml | $(python)
+	$(pip_install) -r requirements-demo.txt
+	@touch $@
+
+$(dev_installed): requirements-dev.txt requirements-demo.txt pyproject.toml | $(python)
+	$(pip_install) -r requirements-dev.txt
+	@touch $@
+
+$(python):
+	$(PYTHON) -m venv $(VENV)

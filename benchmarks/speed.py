@@ -1,0 +1,121 @@
+"""Time to encode and decode 512×512, and what a web process costs: ``python -m benchmarks.speed``.
+
+The bundled model, TAESD and Pillow's AVIF in the same run, as medians and as ratios. Writes
+``benchmarks/results/speed.md``.
+"""
+
+import argparse
+import io
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+from django_latentimg import codec
+from django_latentimg.codec.models import load_model
+
+from .lite_model import RESULTS
+from .metrics import centre_crop
+
+WEB_PROCESS = """
+import os, resource, sys, time
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+started = time.perf_counter()
+import django
+django.setup()
+import django_latentimg.fields, django_latentimg.views, django_latentimg.templatetags.latentimg
+seconds = time.perf_counter() - started
+print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "torch" in sys.modules)
+"""
+
+
+def median_seconds(work: Callable[[], object], repeats: int) -> float:
+    work()
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def web_process() -> tuple[float, float, bool]:
+    """Seconds to import Django and the app, peak memory in MiB, whether torch came along."""
+    runs = []
+    for _ in range(3):
+        command = [sys.executable, "-c", WEB_PROCESS]
+        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        runs.append((float(out[0]), float(out[1]), out[2] == "True"))
+    return min(runs)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--photograph", default="../shared/photos/kodak/kodim23.png", type=Path)
+    arguments.add_argument("--taesd", default="../shared/models/taesd")
+    arguments.add_argument("--repeats", default=7, type=int)
+    given = arguments.parse_args()
+
+    rgb = centre_crop(given.photograph)
+    picture = Image.fromarray(rgb)
+    lite, taesd = load_model("lite"), load_model(given.taesd)
+    blob = codec.encode(picture)
+    latent = codec.Latent.from_bytes(blob)
+    latents = latent.latents()
+
+    def save_avif(target: io.BytesIO, quality: int = 50) -> None:
+        picture.save(target, "AVIF", speed=4, quality=quality)
+
+    stored = io.BytesIO()
+    save_avif(stored)
+    avif = stored.getvalue()
+    rows: list[tuple[str, Callable[[], object]]] = [
+        ("Pillow: AVIF speed 4, encode", lambda: save_avif(io.BytesIO())),
+        ("Pillow: AVIF, decode", lambda: Image.open(io.BytesIO(avif)).load()),
+        ("blob: encode, effort 0", lambda: codec.encode(picture)),
+        ("blob: decode in full", lambda: codec.decode(blob)),
+        ("blob: decode to 256, 1/2 head", lambda: codec.decode(blob, width=256)),
+        ("blob: decode to 128, 1/4 head", lambda: codec.decode(blob, width=128)),
+        ("blob: decode to 64, 1/8 head", lambda: codec.decode(blob, width=64)),
+        ("of which: symbols", lambda: codec.Latent.from_bytes(blob).symbols()),
+        ("networks: lite encoder", lambda: lite.encode(rgb)),
+        ("networks: lite decoder", lambda: lite.decode(latents, step=latent.step)),
+        ("networks: lite decoder, 1/2", lambda: lite.decode(latents, step=latent.step, scale=2)),
+        ("networks: lite decoder, 1/4", lambda: lite.decode(latents, step=latent.step, scale=4)),
+        ("networks: lite decoder, 1/8", lambda: lite.decode(latents, step=latent.step, scale=8)),
+        ("networks: TAESD encoder", lambda: taesd.encode(rgb)),
+        ("networks: TAESD decoder", lambda: taesd.decode(latents)),
+    ]
+    seconds = {name: median_seconds(work, given.repeats) for name, work in rows}
+    avif_decode = seconds["Pillow: AVIF, decode"]
+    taesd_decode = seconds["networks: TAESD decoder"]
+    lines = [
+        f"{picture.width}×{picture.height} centre of {given.photograph.name}, fp32, median of "
+        f"{given.repeats} runs. The AVIF has {len(avif):,} bytes, the blob {len(blob):,}.",
+        "",
+        "| | ms | × AVIF decode | × TAESD decoder |",
+        "| --- | --- | --- | --- |",
+        *(
+            f"| {name} | {value * 1000:.1f} | {value / avif_decode:.2f} | "
+            f"{value / taesd_decode:.3f} |"
+            for name, value in seconds.items()
+        ),
+        "",
+    ]
+    import_seconds, memory, has_torch = web_process()
+    lines.append(
+        f"A web process that imports Django, the field, the views and the tag: "
+        f"{import_seconds:.2f} s, {memory:.0f} MiB, torch {'' if has_torch else 'not '}imported."
+    )
+    text = "\n".join(lines) + "\n"
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "speed.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A small print and poster shop whose photographs are latent blobs."""

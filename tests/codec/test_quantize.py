@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from django_latentimg.codec.errors import ImageError
+from django_latentimg.codec.quantize import LARGEST_SYMBOL, dequantise, quantise, step_of
+
+
+def test_step_of__halves_every_25():
+    assert [step_of(quality) for quality in (25, 50, 75, 100)] == [1.0, 0.5, 0.25, 0.125]
+
+
+@pytest.mark.parametrize("quality", [0, 101, -5])
+def test_step_of__refuses_other_qualities(quality):
+    with pytest.raises(ImageError):
+        step_of(quality)
+
+
+@given(
+    hnp.arrays(np.float32, (4, 3, 2), elements=st.floats(-100, 100, width=32)), st.integers(1, 100)
+)
+def test_quantise__is_off_by_half_a_step_at_most(latents, quality):
+    step = step_of(quality)
+    error = np.abs(dequantise(quantise(latents, step), step) - latents)
+    assert error.max() <= step / 2 + 1e-4
+
+
+def test_quantise__clips_what_no_encoder_should_give():
+    latents = np.array([[[np.inf, -np.inf, np.nan, 1e9]]], np.float32)
+    assert quantise(latents, 0.5).tolist() == [
+        [[LARGEST_SYMBOL, -LARGEST_SYMBOL, 0, LARGEST_SYMBOL]]
+    ]

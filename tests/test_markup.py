@@ -1,0 +1,341 @@
+from html.parser import HTMLParser
+
+import pytest
+from django.core.files.storage import storages
+from django.template import Context, Template
+from django.urls import resolve
+from django.utils.safestring import SafeString
+
+from django_latentimg import links
+from django_latentimg.conf import conf
+from django_latentimg.markup import picture
+
+from .testapp.models import Product, Snapshot
+
+BLOB = "photos/llama.jpg.1600x1200.3fa9c1d2-b7e1.limg"
+PLACEHOLDER = "data:image/webp;base64,UklGRiIAAABXRUJQVlA4+/="
+
+
+class Elements(HTMLParser):
+    """All start tags of a piece of HTML with their attributes, none given twice."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        assert len(dict(attributes)) == len(attributes)
+        self.found.append((tag, dict(attributes)))
+
+
+def elements(html: str) -> list[tuple[str, dict[str, str | None]]]:
+    return Elements(html).found
+
+
+def img(html: str) -> dict[str, str | None]:
+    tag, attributes = elements(html)[-1]
+    assert tag == "img"
+    return attributes
+
+
+def candidates(srcset: str) -> list[tuple[str, str]]:
+    return [tuple(candidate.split(" ")) for candidate in srcset.split(", ")]
+
+
+@pytest.fixture
+def product() -> Product:
+    return Product(title="Llama", photo=BLOB, photo_placeholder=PLACEHOLDER)
+
+
+@pytest.fixture
+def unreachable(monkeypatch):
+    """Every use of a storage fails."""
+
+    class Unreachable:
+        def __getattr__(self, name):
+            raise AssertionError(f"storage.{name}")
+
+    for model in (Product, Snapshot):
+        monkeypatch.setattr(model._meta.get_field("photo"), "storage", Unreachable())
+    monkeypatch.setitem(storages._storages, conf.RENDITION_STORAGE, Unreachable())
+
+
+# The elements
+
+
+def test_picture__blob(product):
+    html = picture(product.photo, sizes="50vw", alt="A llama")
+    assert isinstance(html, SafeString)
+    assert [tag for tag, _ in elements(html)] == ["picture", "source", "source", "img"]
+    _, (_, avif), (_, webp), (_, image) = elements(html)
+    assert (avif["type"], webp["type"]) == ("image/avif", "image/webp")
+    assert avif["sizes"] == webp["sizes"] == image["sizes"] == "50vw"
+    for format, attributes in (("avif", avif), ("webp", webp), ("jpeg", image)):
+        assert attributes["srcset"] == product.photo.srcset(format)
+    assert [width for _, width in candidates(avif["srcset"])] == [
+        "320w",
+        "640w",
+        "960w",
+        "1280w",
+        "1600w",
+    ]
+    assert image["src"] == product.photo.url
+    assert (image["width"], image["height"]) == ("1600", "1200")
+    assert image["alt"] == "A llama"
+    assert image["loading"] == "lazy"
+    assert image["decoding"] == "async"
+    assert image["style"] == f"background:url({PLACEHOLDER}) center/cover no-repeat"
+    assert "class" not in image
+    assert "fetchpriority" not in image
+    assert html.endswith("></picture>")
+
+
+def test_picture__every_url_leads_to_the_view_of_this_picture(product):
+    name = BLOB
+    for tag, attributes in elements(picture(product.photo)):
+        for link, _ in candidates(attributes.get("srcset") or "") if tag != "picture" else ():
+            match = resolve(link)
+            assert match.view_name == "django_latentimg:rendition"
+            stored, _, _format = match.kwargs["path"].rpartition(".")
+            assert stored == name
+            assert links.unsign(match.kwargs["signature"], stored) == "testapp.product.photo"
+
+
+def test_picture__smaller_than_the_smallest_width():
+    product = Product(photo="a.png.96x64.01234567-0123.limg")
+    image = img(picture(product.photo))
+    assert candidates(image["srcset"]) == [(image["src"], "96w")]
+    assert "/320/" in image["src"]
+    assert (image["width"], image["height"]) == ("96", "64")
+
+
+def test_picture__source_with_columns():
+    product = Product(photo="photos/llama.jpg", photo_width=700, photo_height=500)
+    image = img(picture(product.photo))
+    assert (image["width"], image["height"]) == ("700", "500")
+    assert [width for _, width in candidates(image["srcset"])] == ["320w", "640w", "700w"]
+
+
+def test_picture__source_without_columns(unreachable):
+    (_, _), (_, webp), (_, image) = elements(picture(Snapshot(photo="snaps/llama.jpg").photo))
+    assert [width for _, width in candidates(webp["srcset"])] == ["100w", "200w"]
+    assert "width" not in image
+    assert "height" not in image
+    assert "style" not in image
+
+
+@pytest.mark.parametrize("file", [None, "", Product().photo, Product(photo=None).photo])
+def test_picture__nothing_for_an_empty_field(file):
+    assert picture(file) == ""
+
+
+# The options
+
+
+def test_picture__alt_is_never_missing(product):
+    assert img(picture(product.photo))["alt"] == ""
+
+
+@pytest.mark.parametrize("name", ["css_class", "class"])
+def test_picture__class(product, name):
+    assert img(picture(product.photo, **{name: "wide photo"}))["class"] == "wide photo"
+
+
+def test_picture__both_classes(product):
+    image = img(picture(product.photo, css_class="wide", **{"class": "photo"}))
+    assert image["class"] == "wide photo"
+
+
+def test_picture__first_of_a_page(product):
+    image = img(picture(product.photo, loading="eager", fetchpriority="high"))
+    assert (image["loading"], image["fetchpriority"]) == ("eager", "high")
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_picture__without_loading(product, nothing):
+    assert "loading" not in img(picture(product.photo, loading=nothing))
+
+
+@pytest.mark.parametrize("widths", [(320, 640), [640, 320], "320 640", "320,640", iter((320, 640))])
+def test_picture__widths(product, widths):
+    html = picture(product.photo, widths=widths)
+    for _, attributes in elements(html)[1:]:
+        assert [width for _, width in candidates(attributes["srcset"])] == ["320w", "640w"]
+    assert "/640/" in img(html)["src"]
+
+
+@pytest.mark.parametrize("nothing", [None, (), ""])
+def test_picture__no_widths_are_all_widths(product, nothing):
+    assert picture(product.photo, widths=nothing) == picture(product.photo)
+
+
+@pytest.mark.parametrize("widths", [(320, 321), "wide", [0]])
+def test_picture__width_that_the_field_does_not_have(product, widths):
+    with pytest.raises(ValueError, match=r"321|wide|0"):
+        picture(product.photo, widths=widths)
+
+
+def test_picture__further_attributes(product):
+    html = picture(
+        product.photo,
+        data_id=3,
+        aria_hidden="true",
+        itemprop="image",
+        hidden=True,
+        draggable=None,
+        inert=False,
+        decoding="sync",
+    )
+    image = img(html)
+    assert image["data-id"] == "3"
+    assert image["aria-hidden"] == "true"
+    assert image["itemprop"] == "image"
+    assert image["hidden"] is None
+    assert image["decoding"] == "sync"
+    assert not {"draggable", "inert"} & image.keys()
+
+
+def test_picture__style_follows_the_placeholder(product):
+    style = img(picture(product.photo, style="object-fit:cover"))["style"]
+    assert style.startswith("background:url(data:")
+    assert style.endswith(" no-repeat;object-fit:cover")
+
+
+def test_picture__style_without_placeholder():
+    product = Product(photo=BLOB)
+    assert img(picture(product.photo, style="color:red"))["style"] == "color:red"
+
+
+@pytest.mark.parametrize(
+    "placeholder",
+    [
+        "data:image/webp;base64,AA);background:url(//example.com/x",
+        "https://example.com/x.webp",
+        "data:text/html;base64,AAAA",
+        "nonsense",
+    ],
+)
+def test_picture__placeholder_that_is_none(placeholder):
+    assert "style" not in img(picture(Product(photo=BLOB, photo_placeholder=placeholder).photo))
+
+
+EVIL = "\"'><script>alert(1)</script>&amp;"
+
+
+@pytest.mark.parametrize(
+    "option", ["alt", "sizes", "css_class", "loading", "fetchpriority", "style", "data_x", "class"]
+)
+def test_picture__values_are_escaped(product, option):
+    html = picture(product.photo, **{option: EVIL})
+    attribute = {"css_class": "class", "data_x": "data-x"}.get(option, option)
+    assert [tag for tag, _ in elements(html)] == ["picture", "source", "source", "img"]
+    assert img(html)[attribute].endswith(EVIL)
+
+
+def test_picture__names_are_escaped():
+    product = Product(photo="photos/\"><script>'&.jpg.1600x1200.3fa9c1d2-b7e1.limg")
+    html = picture(product.photo)
+    assert [tag for tag, _ in elements(html)] == ["picture", "source", "source", "img"]
+    assert img(html)["src"] == product.photo.url
+
+
+@pytest.mark.parametrize("name", ["", "on load", "x=1", "a>b", 'a"', "a/b"])
+def test_picture__impossible_attribute_name(product, name):
+    with pytest.raises(ValueError, match="attribute"):
+        picture(product.photo, **{name: "1"})
+
+
+# Its price
+
+
+PAGE = Template(
+    "{% load latentimg %}{% for product in products %}"
+    "{% latent_img product.photo alt=product.title %}{% endfor %}"
+)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "columns", [{"photo": BLOB}, {"photo": "llama.jpg", "photo_width": 700, "photo_height": 500}]
+)
+def test_page__no_query_and_no_storage_call(django_assert_num_queries, unreachable, columns):
+    columns |= {"photo_placeholder": PLACEHOLDER}
+    Product.objects.bulk_create(Product(title=f"{n}", **columns) for n in range(50))
+    products = list(Product.objects.all())
+    with django_assert_num_queries(0):
+        html = PAGE.render(Context({"products": products}))
+    assert html.count("<img") == html.count("background:url(") == 50
+
+
+@pytest.mark.django_db
+def test_page__no_storage_call_without_columns(django_assert_num_queries, unreachable):
+    Snapshot.objects.bulk_create(Snapshot(photo=f"snaps/{n}.jpg") for n in range(50))
+    snapshots = list(Snapshot.objects.all())
+    with django_assert_num_queries(0):
+        html = PAGE.render(Context({"products": snapshots}))
+    assert html.count("<img") == 50
+
+
+def test_page__signs_each_picture_once(monkeypatch, product):
+    reversed_names = []
+    reverse = links.reverse
+    monkeypatch.setattr(
+        links,
+        "reverse",
+        lambda name, **options: reversed_names.append(name) or reverse(name, **options),
+    )
+    picture(product.photo)
+    assert reversed_names == ["django_latentimg:rendition"]
+
+
+# The tag
+
+
+def rendered(source: str, **context: object) -> str:
+    return Template("{% load latentimg %}" + source).render(Context(context))
+
+
+def test_latent_img(product):
+    html = rendered(
+        '{% latent_img product.photo sizes="50vw" alt=product.title class="photo" data_id=3 %}',
+        product=product,
+    )
+    options = {"class": "photo", "data_id": 3}
+    assert html == picture(product.photo, sizes="50vw", alt="Llama", **options)
+
+
+def test_latent_img__all_options(product):
+    html = rendered(
+        '{% latent_img product.photo loading="eager" fetchpriority="high" widths="320 640" %}',
+        product=product,
+    )
+    assert html == picture(product.photo, loading="eager", fetchpriority="high", widths=(320, 640))
+
+
+def test_latent_img__as_variable(product):
+    html = rendered("{% latent_img product.photo as tag %}[{{ tag }}]", product=product)
+    assert html == f"[{picture(product.photo)}]"
+
+
+@pytest.mark.parametrize("autoescape", ["on", "off"])
+def test_latent_img__escapes_once_whatever_autoescape(product, autoescape):
+    product.title = EVIL
+    html = rendered(
+        f"{{% autoescape {autoescape} %}}"
+        "{% latent_img product.photo alt=product.title %}{% endautoescape %}",
+        product=product,
+    )
+    assert img(html)["alt"] == EVIL
+
+
+@pytest.mark.parametrize("product", [None, Product()])
+def test_latent_img__nothing_to_show(product):
+    assert rendered("[{% latent_img product.photo alt='x' %}]", product=product) == "[]"
+
+
+def test_latent_img__numbers_are_not_localised(settings, product):
+    settings.USE_THOUSAND_SEPARATOR = True
+    settings.LANGUAGE_CODE = "de"
+    assert img(rendered("{% latent_img p.photo %}", p=product))["width"] == "1600"
