@@ -31,7 +31,7 @@ def main() -> None:
     if arguments.command == "prior":
         from .prior import train_prior
 
-        train_prior(corpus / "latents.npy", WEIGHTS / "prior.npz")
+        train_prior(corpus, WEIGHTS / "prior.npz")
         return
     run = arguments.runs / arguments.config.stem
     if arguments.command == "train":

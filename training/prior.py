@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from django_latentimg.codec import prior
+from django_latentimg.codec.models import load_model
 from django_latentimg.codec.quantize import quantise, step_of
 from django_latentimg.codec.rangecoder import TOTAL
 
@@ -24,6 +25,7 @@ QUALITIES = (1, 13, 25, 38, 50, 63, 75, 88, 100)
 """One for each set of weights; ``prior.load_weights`` chooses the nearest."""
 
 PHOTOGRAPHS = 240
+REPORTED = 20
 PLACES = 60_000
 """Places taken from the photographs for each channel and step."""
 
@@ -88,7 +90,8 @@ def smooth_tables(spreads: NDArray[np.float64]) -> NDArray[np.float64]:
     z = (edges - phase[None, :, None]) / spreads[:, None, None]
     cumulative = 1 / (1 + np.exp(-np.clip(z, -500, 500)))
     inside = np.diff(cumulative, axis=-1)
-    return np.concatenate([inside, 1 - inside.sum(-1, keepdims=True)], -1)
+    outside = np.maximum(1 - inside.sum(-1, keepdims=True), 0)
+    return np.concatenate([inside, outside], -1)
 
 
 def to_cumulative(counts: NDArray[np.float64]) -> NDArray[np.uint16]:
@@ -103,11 +106,23 @@ def to_cumulative(counts: NDArray[np.float64]) -> NDArray[np.uint16]:
     return np.cumsum(cumulative, -1).astype(np.uint16)
 
 
-def train_prior(latents_file: Path, target: Path, seed: int = 20223) -> None:
-    latents = np.load(latents_file, mmap_mode="r")
-    training = np.flatnonzero(np.arange(len(latents)) % HOLD_OUT != 0)
-    held_out = np.flatnonzero(np.arange(len(latents)) % HOLD_OUT == 0)
-    chosen = latents[np.random.default_rng(seed).choice(training, PHOTOGRAPHS, replace=False)]
+def own_latents(photographs: NDArray[np.uint8]) -> NDArray[np.float16]:
+    """uint8 (N, 3, 320, 320) -> what the bundled encoder makes of them, float16."""
+    encoder = load_model("lite")
+    return np.stack(
+        [encoder.encode(photograph.transpose(1, 2, 0)) for photograph in photographs]
+    ).astype(np.float16)
+
+
+def train_prior(corpus: Path, target: Path, seed: int = 20223) -> None:
+    """Half of the photographs through the teacher's encoder, half through the bundled one."""
+    latents = np.load(corpus / "latents.npy", mmap_mode="r")
+    pixels = np.load(corpus / "pixels.npy", mmap_mode="r")
+    index = np.arange(len(latents))
+    training, held_out = index[index % HOLD_OUT != 0], index[index % HOLD_OUT == 0][:REPORTED]
+    drawn = np.random.default_rng(seed).choice(training, PHOTOGRAPHS, replace=False)
+    theirs, ours = np.split(drawn, 2)
+    chosen = np.concatenate([latents[theirs], own_latents(pixels[ours])])
 
     spreads = np.geomspace(SMALLEST, LARGEST, SCALES)
     unit = 1 << prior.SPREAD_BITS
@@ -146,14 +161,15 @@ def train_prior(latents_file: Path, target: Path, seed: int = 20223) -> None:
         thresholds=thresholds.astype(np.int32),
         cumulative=to_cumulative(counts),
     )
-    report(latents[held_out])
+    report("TAESD", latents[held_out])
+    report("lite", own_latents(pixels[held_out]))
 
 
-def report(latents: NDArray[np.float16]) -> None:
+def report(name: str, latents: NDArray[np.float16]) -> None:
     """Bits a symbol of held-out photographs, against an ideal zero-order coder of each."""
     for quality in QUALITIES:
         coded, zero_order, count = 0, 0.0, 0
-        for photograph in latents[:20]:
+        for photograph in latents:
             symbols = quantise(photograph.astype(np.float32), step_of(quality))
             coded += 8 * len(prior.encode_symbols(symbols, quality))
             count += symbols.size
@@ -161,7 +177,7 @@ def report(latents: NDArray[np.float16]) -> None:
                 share = np.unique(plane, return_counts=True)[1] / plane.size
                 zero_order -= plane.size * float((share * np.log2(share)).sum())
         print(
-            f"quality {quality} step {step_of(quality):.3f}: {coded / count:.3f} bits a symbol, "
-            f"zero order {zero_order / count:.3f}",
+            f"{name}, quality {quality}, step {step_of(quality):.3f}: "
+            f"{coded / count:.3f} bits a symbol, zero order {zero_order / count:.3f}",
             flush=True,
         )

@@ -184,7 +184,7 @@ def test_read__jpeg_is_close_to_its_original() -> None:
 
 
 @needs_inputs
-def test_read__profile_in_a_bmp() -> None:
+def test_read__profile_in_a_bmp_of_others() -> None:
     folder = INPUTS / "image-rs/test-images/bmp/images"
     plain, _ = pixels_of(folder / "rgb24.bmp")
     profiled, _ = pixels_of(folder / "rgb24prof2.bmp")
@@ -586,6 +586,16 @@ def test_read__exif_behind_the_pixels_of_a_png() -> None:
     np.testing.assert_array_equal(TURNED[8](pixels_of(content)[0]), GRADIENT)
 
 
+def test_displayed_size__agrees_with_read_on_xmp_behind_the_pixels_of_a_png() -> None:
+    """Pillow comes upon it while decoding: too late, so it must not count at all."""
+    xmp = b'XML:com.adobe.xmp\0\0\0\0\0<rdf:Description tiff:Orientation="6"/>'
+    *chunks, end = png_chunks(image_bytes(Image.fromarray(GRADIENT)))
+    content = png_of([*chunks, (b"iTXt", xmp), end])
+    assert Image.open(io.BytesIO(content)).getexif()[ExifTags.Base.Orientation] == 6
+    assert pixels_of(content)[0].shape == (6, 10, 3)
+    assert read(open_image(content))[0].shape == (6, 10, 3)
+
+
 @pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP", "JPEG"])
 def test_displayed_size__orientation_in_xmp(format: str) -> None:
     xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
@@ -721,6 +731,18 @@ def test_read__profile_with_swapped_channels(format: str) -> None:
     options: dict[str, Any] = {"PNG": {}, "TIFF": {}}.get(format, {"quality": 100})
     rotated = rgb_profile(2.2, (1, 2, 0))  # What it calls red is sRGB's green.
     rgb, _ = pixels_of(image_bytes(picture, format, icc_profile=rotated, **options))
+    assert distance(rgb, np.array([0, 255, 0])) <= 4
+
+
+def test_read__profile_in_a_bmp() -> None:
+    profile = rgb_profile(2.2, (1, 2, 0))
+    # BITMAPV5HEADER, whose offset of the profile counts from the header.
+    header = struct.pack("<IiiHHIIiiII", 124, 1, 1, 1, 24, 0, 4, 0, 0, 0, 0)
+    header = header.ljust(56, b"\0") + b"DEBM"
+    header = header.ljust(112, b"\0") + struct.pack("<IIxxxx", 124 + 4, len(profile))
+    blue_green_red = b"\0\0\xff\0"
+    start = struct.pack("<2sIxxxxI", b"BM", 138 + 4 + len(profile), 138)
+    rgb, _ = pixels_of(start + header + blue_green_red + profile)
     assert distance(rgb, np.array([0, 255, 0])) <= 4
 
 
@@ -1042,9 +1064,10 @@ def test_read__first_frame_of_an_animation(format: str, tmp_path: Path) -> None:
     frames[0].save(path, format, save_all=True, append_images=frames[1:], **options)
     rgb, _ = pixels_of(path)
     assert distance(rgb, np.array([255, 0, 0])) == 0
-    with Image.open(path) as image:
-        image.seek(1)
-        assert distance(pixels_of(image)[0], np.array([255, 0, 0])) == 0
+    for start in (pixels_of, read):
+        with Image.open(path) as image:
+            image.seek(1)
+            assert distance(start(image)[0], np.array([255, 0, 0])) == 0
 
 
 def test_read__a_single_pixel() -> None:
