@@ -127,7 +127,7 @@ def _compress(
         field.attname: blob_name,
         field.width_field: latent.width,
         field.height_field: latent.height,
-        field.placeholder_field: placeholder(blob) if field.placeholder_field else None,
+        field.placeholder_field: placeholder(blob) if field.placeholder_field else "",
     }
     rows = _rows(field).filter(pk=primary_key, **{field.attname: source})
     if not rows.update(**{column: value for column, value in columns.items() if column}):
@@ -151,17 +151,22 @@ def _tidy(
 
 
 def _after_commit(field: "LatentImageField", source: str) -> None:
-    """Once the row points to the blob for good, remove what it no longer needs."""
+    """Once the row points to the blob for good, remove what it no longer needs.
+
+    Files go before renditions: who makes a rendition looks afterwards whether its picture is
+    still there.
+    """
     using = router.db_for_write(field.model)
-    transaction.on_commit(partial(renditions.forget, field, source), using=using)
     if not field.keep_source:
         transaction.on_commit(partial(_delete_unless_used, field, [source]), using=using)
+    transaction.on_commit(partial(renditions.forget, field, source), using=using)
 
 
 def discard(field: "LatentImageField", name: str, using: str) -> list[str]:
     """Delete source and blobs of a picture that no row shows any more; their names.
 
-    Renditions stay: pages that were cached may still show them.
+    The blobs' renditions stay: pages that were cached may still show them. The source's go, since
+    its name is free again and may come to mean another picture.
     """
     from .models import Compression
 
@@ -173,6 +178,7 @@ def discard(field: "LatentImageField", name: str, using: str) -> list[str]:
         return []
     for unused in names:
         field.storage.delete(unused)
+    renditions.forget(field, source)
     return sorted(names)
 
 
@@ -183,7 +189,12 @@ def discard_with_renditions(field: "LatentImageField", name: str, using: str) ->
 
 
 def placeholder(blob: bytes) -> str:
-    """The picture, tiny, as a ``data:`` URI of some 200 characters."""
+    """The picture, tiny, as a ``data:`` URI of some 200 characters.
+
+    Empty for a transparent picture, through which it would go on to show.
+    """
+    if Latent.from_bytes(blob).has_alpha:
+        return ""
     target = io.BytesIO()
     small = codec.decode(blob, width=PLACEHOLDER_WIDTH, model=conf.MODEL)
     small.save(target, "WEBP", quality=20, method=6)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cached_property
 from os import PathLike
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self, cast, overload
 
 from django.core.exceptions import SuspiciousFileOperation
 from django.db import models
@@ -203,6 +203,17 @@ class LatentImageField(models.ImageField):
 
     attr_class = LatentImageFieldFile
     descriptor_class = LatentImageFileDescriptor
+
+    if TYPE_CHECKING:  # what type checkers make of ``Product.photo`` and ``product.photo``
+
+        @overload
+        def __get__(self, instance: None, owner: Any) -> LatentImageFileDescriptor: ...
+        @overload
+        def __get__(self, instance: models.Model, owner: Any) -> LatentImageFieldFile: ...
+        @overload
+        def __get__(self, instance: Any, owner: Any) -> Self: ...
+        def __get__(self, instance: Any, owner: Any) -> Any: ...
+
     width_field: str | None
     height_field: str | None
 

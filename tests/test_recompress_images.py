@@ -1,5 +1,10 @@
 """``manage.py recompress_images`` on real rows and files."""
 
+import os
+import pty
+import subprocess
+import sys
+import termios
 from io import StringIO
 from pathlib import Path
 
@@ -90,18 +95,17 @@ def test_command__pages_through_many_rows(upload, monkeypatch):
     assert run()[0].startswith("5 compressed")
 
 
-def test_command__shows_progress_on_a_terminal(upload):
-    """A real process with a real pseudo terminal."""
-    import os
-    import pty
-    import subprocess
-    import sys
-
+def test_command__shows_progress_on_a_terminal():
+    """A process of its own with a pseudo terminal of 100 columns; its one picture is missing."""
     leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (24, 100))
     code = (
         "import django; django.setup();"
         "from django.core.management import call_command as call;"
-        "call('migrate', run_syncdb=True, verbosity=0); call('recompress_images')"
+        "from tests.testapp.models import Product;"
+        "call('migrate', run_syncdb=True, verbosity=0);"
+        "Product.objects.bulk_create([Product(photo='photos/gone.png')]);"
+        "call('recompress_images')"
     )
     finished = subprocess.run(
         [sys.executable, "-c", code],
@@ -112,7 +116,7 @@ def test_command__shows_progress_on_a_terminal(upload):
         text=True,
         timeout=120,
     )
-    assert finished.returncode == 0
-    assert "0 compressed" in finished.stdout
-    shown = os.read(leader, 10_000).decode()
-    assert "testapp.product.photo" in shown
+    shown = os.read(leader, 100_000).decode()
+    assert "0 compressed" in finished.stdout, shown
+    assert "testapp.product.photo: 100%" in shown
+    assert "1/1" in shown

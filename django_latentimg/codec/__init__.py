@@ -35,7 +35,12 @@ def encode(image: Source, *, quality: int = 50, effort: int = 0, model: str = "l
     from .models import SPACE, load_model
 
     step = quantize.step_of(quality)
-    rgb, alpha = pixels.read(pixels.open_image(image))
+    opened = pixels.open_image(image)
+    try:
+        rgb, alpha = pixels.read(opened)
+    finally:
+        if opened is not image:
+            opened.close()
     height, width = rgb.shape[:2]
     latent_model = load_model(model)
     padded = pixels.pad(rgb)
@@ -146,18 +151,18 @@ class Latent:
 
 
 def encode_alpha(alpha: NDArray[np.uint8]) -> bytes:
-    """uint8 (H, W) -> a lossless WebP whose three channels are the alpha."""
+    """uint8 (H, W) -> a greyscale PNG: lossless, of any size."""
     target = io.BytesIO()
-    Image.fromarray(alpha).save(target, "WEBP", lossless=True, quality=100, method=6)
+    Image.fromarray(alpha).save(target, "PNG", optimize=True)
     return target.getvalue()
 
 
 def decode_alpha(stored: bytes, width: int, height: int) -> NDArray[np.uint8]:
     """Inverse of ``encode_alpha``. Raises ``BlobError`` unless it has that size in pixels."""
     try:
-        image = pixels.open_image(stored)
-        if image.format != "WEBP" or image.mode != "RGB" or image.size != (width, height):
+        image = pixels.open_image(stored, max_pixels=width * height)
+        if image.format != "PNG" or image.mode != "L" or image.size != (width, height):
             raise BlobError("The blob's alpha channel does not fit its picture.")
-        return np.asarray(image)[..., 1]
-    except (ImageError, OSError, SyntaxError, ValueError) as error:
+        return pixels.read(image)[0][..., 0]
+    except ImageError as error:
         raise BlobError("The blob's alpha channel is damaged.") from error

@@ -5,8 +5,11 @@ of the receptive field decodes to what the whole picture would. Most of the arit
 1/8 resolution; pixel (un)shuffle carries it up and down. The decoder has an RGB head at every
 scale, so that a small rendition costs a small decode.
 
-This module needs torch and nothing else, so that training runs where diffusers is absent.
+No diffusers here: it takes seconds to import, and training runs where it is absent.
 """
+
+import json
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -119,3 +122,15 @@ class LiteDecoder(nn.Module):
                 x = self.rises[level](x)
         pictures[1] = self.full_head(x)
         return pictures
+
+
+def load_networks(folder: Path) -> nn.ModuleDict:
+    """``encoder`` and ``decoder`` from a folder that ``AutoencoderLite.save_pretrained`` wrote."""
+    from safetensors.torch import load_file
+
+    configuration = json.loads((folder / "config.json").read_text())
+    sizes = tuple(configuration["widths"]), tuple(configuration["depths"])
+    networks = nn.ModuleDict({"encoder": LiteEncoder(*sizes), "decoder": LiteDecoder(*sizes)})
+    weights = load_file(folder / "diffusion_pytorch_model.safetensors")
+    networks.load_state_dict({name: weight.float() for name, weight in weights.items()})
+    return networks

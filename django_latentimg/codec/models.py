@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -150,12 +151,15 @@ class LiteModel(LatentModel):
         self.margin = MARGIN
 
     def to_latents(self, pixels: "Tensor") -> "Tensor":
-        latents: Tensor = self.network.encode(pixels)
+        latents: Tensor = self.network.encoder(pixels)
         return latents
 
     def to_pixels(self, latents: "Tensor", step: float, scale: int) -> "Tensor":
-        pixels: Tensor = self.network.decode(latents, step, scale)
-        return pixels
+        import torch
+
+        steps = torch.full((len(latents),), step, device=latents.device)
+        pictures: dict[int, Tensor] = self.network.decoder(latents, steps, scale)
+        return pictures[scale]
 
 
 class TinyModel(LatentModel):
@@ -209,24 +213,32 @@ def _fingerprint(network: "torch.nn.Module") -> str:
     return digest.hexdigest()[:8]
 
 
-@cache
+_loading = Lock()
+
+
 def load_model(name: str) -> LatentModel:
     """``lite``, or the folder or hub id of a diffusers ``AutoencoderTiny`` or ``AutoencoderKL``.
 
     Kept for the life of the process. Raises ``ModelError``, which says what to do.
     """
+    # Threads that come first together would all load it, and diffusers' lazy imports fail then.
+    with _loading:
+        return _load(name)
+
+
+@cache
+def _load(name: str) -> LatentModel:
     try:
         import torch  # noqa: F401
-        from diffusers import AutoencoderKL, AutoencoderTiny
 
-        from .autoencoder_lite import AutoencoderLite
-    except ImportError as error:
-        raise ModelError(
-            f"Latent model {name!r} needs torch and diffusers ({error}): {INSTALL}."
-        ) from error
-    try:
+        from .lite import load_networks
+
         if name == "lite":
-            return LiteModel(AutoencoderLite.from_pretrained(LITE_FOLDER, low_cpu_mem_usage=False))
+            return LiteModel(load_networks(LITE_FOLDER))
+        from diffusers import AutoencoderKL, AutoencoderTiny
+    except ImportError as error:
+        raise ModelError(f"Latent model {name!r} needs torch ({error}): {INSTALL}.") from error
+    try:
         configuration = AutoencoderKL.load_config(name)
         kind = configuration.get("_class_name")
         if kind == "AutoencoderTiny":

@@ -54,6 +54,15 @@ def test_encode__is_deterministic(cat, cat_blob):
     assert codec.encode(cat) == cat_blob
 
 
+def test_encode__beats_an_ideal_coder_that_knows_no_neighbours(cat_blob):
+    latent = Latent.from_bytes(cat_blob)
+    entropy = 0.0
+    for plane in latent.symbols():
+        share = np.unique(plane, return_counts=True)[1] / plane.size
+        entropy -= plane.size * float((share * np.log2(share)).sum())
+    assert 8 * len(cat_blob) < entropy
+
+
 def test_encode__higher_quality_is_larger_and_truer(cat):
     small = cat.crop((100, 50, 228, 178))
     blobs = [codec.encode(small, quality=quality) for quality in (1, 25, 50, 75, 100)]

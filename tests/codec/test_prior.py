@@ -90,18 +90,3 @@ def test_weights__keep_every_sum_exact_in_float64():
         mean = (np.abs(weights.mean).sum(1) * LARGEST_SYMBOL).max()
         spread = (weights.floor + weights.spread.sum(1) * 4 * LARGEST_SYMBOL).max()
         assert max(mean, spread) < 2**53
-
-
-def test_prior__beats_an_ideal_coder_without_context():
-    """Smooth latents of neighbouring values, as pictures have."""
-    random = np.random.default_rng(1)
-    noise = random.normal(size=(4, 48, 48))
-    for axis in (1, 2):
-        for _ in range(2):
-            noise = noise + np.roll(noise, 1, axis)
-    symbols = np.rint(noise / noise.std() * 2).astype(np.int64)
-    entropy = 0.0
-    for plane in symbols:
-        share = np.unique(plane, return_counts=True)[1] / plane.size
-        entropy -= plane.size * float((share * np.log2(share)).sum())
-    assert 8 * len(prior.encode_symbols(symbols, 50)) < 0.85 * entropy

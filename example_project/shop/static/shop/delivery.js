@@ -46,13 +46,18 @@ function show() {
 picture.addEventListener("load", show);
 new PerformanceObserver(show).observe({ type: "resource", buffered: true });
 
+async function reloadWhenLatent(url) {
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    const answer = await fetch(url);
+    if (answer.ok && (await answer.json()).is_latent) {
+      location.reload();
+      return;
+    }
+  }
+}
+
 const waiting = document.querySelector("[data-state]");
 if (waiting) {
-  const timer = setInterval(async () => {
-    const answer = await fetch(waiting.dataset.state);
-    if (answer.ok && (await answer.json()).is_latent) {
-      clearInterval(timer);
-      location.reload();
-    }
-  }, 1000);
+  reloadWhenLatent(waiting.dataset.state);
 }

@@ -1,0 +1,48 @@
+"""A site in a folder, for tests with a real broker and worker processes of their own.
+
+    python -m tests.broker_site upload                   # saves one picture, as a view would
+    celery -A tests.broker_site worker --pool solo       # kills itself where KILL_AT says
+
+``SITE_FOLDER`` holds database and files, ``BROKER`` is the broker's URL.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import django
+from celery import Celery
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+FOLDER = Path(os.environ["SITE_FOLDER"])
+settings.DATABASES["default"]["NAME"] = FOLDER / "db.sqlite3"
+settings.DATABASES["default"]["OPTIONS"] = {"timeout": 30}
+settings.MEDIA_ROOT = FOLDER / "files"
+settings.STORAGES["renditions"]["OPTIONS"] = {"location": FOLDER / "renditions"}
+django.setup()
+
+app = Celery("site", broker=os.environ["BROKER"], set_as_current=True)
+app.set_default()
+app.autodiscover_tasks(["django_latentimg"])
+
+if "KILL_AT" in os.environ:
+    from tests.worker import kill_at
+
+    kill_at(os.environ["KILL_AT"])
+
+
+def upload() -> None:
+    from django.core.files.base import ContentFile
+    from django.core.management import call_command
+
+    from tests.conftest import image_bytes, picture
+    from tests.testapp.models import Product
+
+    app.set_current()  # conftest made another
+    call_command("migrate", run_syncdb=True, verbosity=0)
+    Product.objects.create(photo=ContentFile(image_bytes(picture()), "llama.png"))
+
+
+if __name__ == "__main__" and sys.argv[1:] == ["upload"]:
+    upload()
