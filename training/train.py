@@ -145,8 +145,9 @@ class Trainer:
         taught = round(count * config.teacher_share)
         early = self.step < config.detach_until
 
-        latents = self.encoder(target[taught:]).float()
-        given = torch.cat([reference[:taught], latents.detach() if early else latents])
+        latents = self.encoder(target).float()
+        own = latents[taught:].detach() if early else latents[taught:]
+        given = torch.cat([reference[:taught], own])
         low, high = (torch.tensor(bound).log() for bound in config.step_range)
         steps = torch.exp(low + (high - low) * torch.rand(count, generator=random))
         steps = steps * (torch.rand(count, generator=random) >= config.clean_share)
@@ -166,11 +167,11 @@ class Trainer:
             * sum(pixel_loss(pictures[s], F.avg_pool2d(target, s)) for s in (2, 4, 8))
             / 3,
             "distill": (config.distill_early if early else config.distill)
-            * F.mse_loss(latents, reference[taught:]),
+            * F.mse_loss(latents, reference),
         }
         if not early and self.step % config.compatibility_every == 0:
             pair = slice(taught, taught + 2)
-            theirs = self.teacher.decode(latents[:2]).float()
+            theirs = self.teacher.decode(latents[pair]).float()
             terms["compatibility"] = config.compatibility * (
                 pixel_loss(theirs, target[pair])
                 + config.perceptual * self.perceptual(theirs, target[pair]).mean()

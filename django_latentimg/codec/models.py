@@ -96,7 +96,7 @@ class LatentModel(ABC):
                 columns.outer_start * 8 : columns.outer_stop * 8,
             ]
             with torch.inference_mode():
-                pixels = torch.from_numpy(np.ascontiguousarray(window)).to(self.device)
+                pixels = torch.from_numpy(window.copy()).to(self.device)
                 pixels = pixels.permute(2, 0, 1)[None].float() / 127.5 - 1
                 result = self.to_latents(pixels)[0].float().cpu().numpy()
             latents[:, rows.start : rows.stop, columns.start : columns.stop] = result[
@@ -126,7 +126,7 @@ class LatentModel(ABC):
                 columns.outer_start : columns.outer_stop,
             ]
             with torch.inference_mode():
-                given = torch.from_numpy(np.ascontiguousarray(window)).to(
+                given = torch.from_numpy(window.copy()).to(
                     self.device, memory_format=torch.channels_last
                 )
                 pixels = self.to_pixels(given, step, scale)[0] * 127.5 + 127.5

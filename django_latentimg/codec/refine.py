@@ -1,10 +1,9 @@
 """Refinement: gradient steps on a picture's latents, through quantiser and decoder.
 
 An encoder's output is only a starting point. Adam moves the latents towards what the decoder turns
-into the source: with uniform noise in place of rounding for the first half of the steps, then with
-rounding whose gradient is passed straight through (Campos et al., "Content Adaptive Optimization
-for Neural Image Compression", CVPRW 2019). A small price on the magnitude of the symbols keeps
-the bits from growing.
+into the source (Campos et al., "Content Adaptive Optimization for Neural Image Compression",
+CVPRW 2019); rounding passes the gradient straight through. A small price on the magnitude of the
+symbols keeps the bits from growing.
 """
 
 import numpy as np
@@ -14,9 +13,9 @@ from .errors import ImageError
 from .models import LatentModel, Span
 
 STEPS_PER_EFFORT = 5
-LEARNING_RATE = 0.04
+LEARNING_RATE = 0.015
 """In scaled latents."""
-PRICE = 0.004
+PRICE = 0.012
 """Of one nat of ``log(1 + |symbol|)``, in units of the pixel loss."""
 
 
@@ -69,20 +68,13 @@ def _refine_tile(
     ]
     outer = torch.from_numpy(np.round(window / step)[None] * step).float().to(model.device)
     part = rgb[rows.start * 8 : rows.stop * 8, columns.start * 8 : columns.stop * 8]
-    target = torch.from_numpy(np.ascontiguousarray(part)).to(model.device)
+    target = torch.from_numpy(part.copy()).to(model.device)
     target = target.permute(2, 0, 1)[None].float() / 127.5 - 1
 
-    start = torch.from_numpy(window[None].copy()).to(model.device)[inside]
-    variable = start.clone().requires_grad_()
+    variable = torch.from_numpy(window[None].copy()).to(model.device)[inside].requires_grad_()
     optimiser = torch.optim.Adam([variable], lr=LEARNING_RATE)
-    noise = torch.Generator(model.device).manual_seed(0)
-    steps = STEPS_PER_EFFORT * effort
-    for number in range(steps):
-        if number < steps // 2:
-            random = torch.rand(variable.shape, generator=noise, device=model.device)
-            quantised = variable + (random - 0.5) * step
-        else:
-            quantised = variable + (torch.round(variable / step) * step - variable).detach()
+    for _ in range(STEPS_PER_EFFORT * effort):
+        quantised = variable + (torch.round(variable / step) * step - variable).detach()
         whole = outer.clone()
         whole[inside] = quantised
         decoded = model.to_pixels(whole, step, 1)[inside_pixels]

@@ -1,6 +1,8 @@
 """Latent models: the bundled one, TAESD, and an ``AutoencoderKL`` of random weights."""
 
 import itertools
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -174,6 +176,7 @@ def test_kl__through_a_blob(kl_folder):
 # Models that cannot be loaded
 
 
+@pytest.mark.filterwarnings("ignore:.*local_dir_use_symlinks")
 def test_load_model__of_a_missing_folder_says_what_to_do(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ModelError, match=r"'lite'.*folder.*hub id"):
@@ -198,23 +201,24 @@ def test_load_model__of_another_latent_space_is_refused(tmp_path):
 
 
 def test_load_model__of_another_class_is_refused(tmp_path):
-    from diffusers import UNet2DModel
-
-    UNet2DModel(
-        sample_size=8, block_out_channels=(4, 4), norm_num_groups=2, layers_per_block=1,
-        down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
-    ).save_pretrained(tmp_path)  # fmt: skip
+    (tmp_path / "config.json").write_text('{"_class_name": "UNet2DModel"}')
     with pytest.raises(ModelError, match="UNet2DModel"):
         load_model(str(tmp_path))
 
 
-def test_load_model__without_torch_says_what_to_install(monkeypatch):
-    import sys
-
-    load_model.cache_clear()
-    monkeypatch.setitem(sys.modules, "diffusers", None)
+@pytest.mark.parametrize(("missing", "name"), [("torch", "lite"), ("diffusers", "anything")])
+def test_load_model__without_the_extra_says_what_to_install(missing, name, monkeypatch):
+    models._load.cache_clear()
+    monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ModelError, match=r"django-latentimg\[worker\]"):
-        load_model("lite")
+        load_model(name)
+
+
+def test_load_model__by_many_threads_at_once_is_loaded_once():
+    models._load.cache_clear()
+    with ThreadPoolExecutor(8) as pool:
+        loaded = set(pool.map(load_model, ["lite"] * 8))
+    assert len(loaded) == 1
 
 
 def test_image__of_the_right_type():
