@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import boto3
 import pytest
@@ -48,16 +49,20 @@ def endpoint() -> Iterator[str]:
     server.wait()
 
 
+def client_of(endpoint: str) -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        aws_access_key_id=CREDENTIALS["access_key"],
+        aws_secret_access_key=CREDENTIALS["secret_key"],
+        region_name=CREDENTIALS["region_name"],
+    )
+
+
 @pytest.fixture
 def calls(endpoint: str, settings) -> Iterator[Counter[str]]:
     """A fresh bucket as default storage and as cache; counts its operations."""
-    client = boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        region_name="us-east-1",
-    )
+    client = client_of(endpoint)
     client.create_bucket(Bucket=BUCKET)
     options = CREDENTIALS | {"bucket_name": BUCKET, "endpoint_url": endpoint}
     backend = {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": options}
@@ -72,14 +77,7 @@ def calls(endpoint: str, settings) -> Iterator[Counter[str]]:
 
 
 def keys(endpoint: str) -> set[str]:
-    client = boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        region_name="us-east-1",
-    )
-    listing = client.list_objects_v2(Bucket=BUCKET)
+    listing = client_of(endpoint).list_objects_v2(Bucket=BUCKET)
     return {item["Key"] for item in listing.get("Contents", [])}
 
 
