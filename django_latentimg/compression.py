@@ -88,7 +88,11 @@ def compress(field: "LatentImageField", primary_key: Any, source: str) -> Outcom
         else:
             outcome = _tidy(field, current, source, attempt)
     except FileNotFoundError:
-        outcome = Outcome(Compression.State.FAILED, f"{source} is not in storage.")
+        current = _column(field, primary_key)
+        if current == source:
+            outcome = Outcome(Compression.State.FAILED, f"{source} is not in storage.")
+        else:  # Replaced or deleted while it was read.
+            outcome = _tidy(field, current, source, attempt)
     except CodecError as error:
         outcome = Outcome(Compression.State.FAILED, str(error))
     attempt.state, attempt.reason = outcome.state, outcome.reason

@@ -105,3 +105,11 @@ def test_upload__is_compressed_by_the_next_worker_when_one_is_killed(site: Site)
     site.start_worker()
     blob = site.wait_for_blob()
     assert site.files() == {"photos/llama.png", blob}
+
+
+@pytest.mark.parametrize("scheme", ["amqp", "redis"])
+def test_upload__succeeds_with_no_broker_at_all(scheme: str, tmp_path: Path):
+    site = Site(tmp_path, f"{scheme}://127.0.0.1:9//")
+    site.run("tests.broker_site", "upload")
+    assert site.column() == "photos/llama.png"
+    assert site.files() == {"photos/llama.png"}

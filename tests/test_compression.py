@@ -117,6 +117,21 @@ def test_compress__deleted_meanwhile(upload, files, monkeypatch):
     assert files() == set()
 
 
+def test_compress__deleted_while_the_source_is_read(upload, files, monkeypatch):
+    saved = Product.objects.create(photo=upload())
+    pk = saved.pk
+    open_file = FileSystemStorage._open
+
+    def delete_and_open(self, name, mode="rb"):
+        monkeypatch.setattr(FileSystemStorage, "_open", open_file)
+        Product.objects.get().delete()
+        return open_file(self, name, mode)
+
+    monkeypatch.setattr(FileSystemStorage, "_open", delete_and_open)
+    assert compress(PHOTO, pk, "photos/llama.png").state == "replaced"
+    assert files() == set()
+
+
 def test_compress__two_workers_at_once(upload, files, monkeypatch):
     saved = Product.objects.create(photo=upload())
     encode, inner = codec.encode, []
