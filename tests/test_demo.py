@@ -116,7 +116,12 @@ def started(shop: Shop, *arguments: str) -> Iterator[tuple[subprocess.Popen[byte
     output = shop.folder.with_suffix(".output")
     with output.open("wb") as stream:
         process = subprocess.Popen(
-            [*shop.arguments, *arguments], env=environment(), stdout=stream, stderr=stream
+            [*shop.arguments, *arguments],
+            env=environment(),
+            stdout=stream,
+            stderr=stream,
+            # As from a terminal: a suite that runs in the background inherits Ctrl-C as ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     with process:
         try:
