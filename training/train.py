@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from django_latentimg.codec.lite import LiteDecoder, LiteEncoder
+from django_latentimg.codec.lite import LiteDecoder, LiteEncoder, load_networks
+from django_latentimg.codec.models import LITE_FOLDER
 
 from .data import Crops
 from .perceptual import Perceptual
@@ -32,6 +33,8 @@ class Config:
     """One stage; the names of the configuration file."""
 
     seed: int
+    start_from_bundled: bool
+    """Begin with the weights in the package, else with random ones."""
     steps: int
     """Step at which the learning rate reaches zero."""
     decay_from: int
@@ -101,7 +104,11 @@ class Trainer:
         self.crops = Crops(corpus, side=config.side, batch=config.batch, seed=config.seed)
         self.teacher = self.place(Taesd(teacher))
         self.perceptual = self.place(Perceptual(lpips))
-        self.networks = self.place(torch.nn.ModuleList([LiteEncoder(), LiteDecoder()]))
+        networks = [LiteEncoder(), LiteDecoder()]
+        if config.start_from_bundled:
+            bundled = load_networks(LITE_FOLDER)
+            networks = [bundled["encoder"], bundled["decoder"]]
+        self.networks = self.place(torch.nn.ModuleList(networks))
         self.encoder, self.decoder = self.networks
         self.average = {key: value.clone() for key, value in self.networks.state_dict().items()}
         self.optimiser = torch.optim.AdamW(
