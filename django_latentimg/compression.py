@@ -12,7 +12,6 @@ import io
 import json
 import logging
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -25,7 +24,7 @@ from django.db import models, router, transaction
 from . import codec, links, renditions
 from .codec import CodecError, Latent, pixels
 from .conf import conf
-from .names import BlobName
+from .names import BlobName, source_of
 
 if TYPE_CHECKING:
     from .fields import LatentImageField
@@ -125,7 +124,7 @@ def _compress(
     leftover, attempt.blob = attempt.blob, blob_name
     attempt.save()
     if leftover and leftover != blob_name:
-        _delete_unless_used(field, [leftover])
+        _delete_unless_used(field, leftover)
     _write_once(storage, blob_name, blob)
     columns = {
         field.attname: blob_name,
@@ -135,7 +134,7 @@ def _compress(
     }
     rows = _rows(field).filter(pk=primary_key, **{field.attname: source})
     if not rows.update(**{column: value for column, value in columns.items() if column}):
-        _delete_unless_used(field, [blob_name])
+        _delete_unless_used(field, blob_name)
         return Outcome(state.REPLACED, source_bytes=source_bytes)
     _after_commit(field, source)
     return Outcome(state.COMPRESSED, source_bytes=source_bytes, blob_bytes=len(blob))
@@ -147,7 +146,7 @@ def _tidy(
     """The row has moved on: finish what an earlier attempt did not live to do."""
     blob_name = BlobName.parse(current or "")
     if attempt.blob and attempt.blob != current:
-        _delete_unless_used(field, [attempt.blob])
+        _delete_unless_used(field, attempt.blob)
     if blob_name and blob_name.source == source:
         _after_commit(field, source)
         return Outcome(attempt.State.COMPRESSED)
@@ -162,20 +161,19 @@ def _after_commit(field: "LatentImageField", source: str) -> None:
     """
     using = router.db_for_write(field.model)
     if not field.keep_source:
-        transaction.on_commit(partial(_delete_unless_used, field, [source]), using=using)
+        transaction.on_commit(partial(_delete_unless_used, field, source), using=using)
     transaction.on_commit(partial(renditions.forget, field, source), using=using)
 
 
 def discard(field: "LatentImageField", name: str, using: str) -> list[str]:
-    """Delete source and blobs of a picture that no row shows any more; their names.
+    """Delete source and blobs of a picture that no row shows any more; the blobs' names.
 
     The blobs' renditions stay: pages that were cached may still show them. The source's go, since
     its name is free again and may come to mean another picture.
     """
     from .models import Compression
 
-    blob_name = BlobName.parse(name)
-    source = blob_name.source if blob_name else name
+    source = source_of(name)
     attempts = Compression.objects.filter(field=links.label(field), source=source)
     names = {name, source, *attempts.exclude(blob="").values_list("blob", flat=True)}
     if _rows(field, using).filter(**{f"{field.attname}__in": names}).exists():
@@ -183,13 +181,13 @@ def discard(field: "LatentImageField", name: str, using: str) -> list[str]:
     for unused in names:
         field.storage.delete(unused)
     renditions.forget(field, source)
-    return sorted(names)
+    return sorted(names - {source})
 
 
 def discard_with_renditions(field: "LatentImageField", name: str, using: str) -> None:
     """Delete all there is of a picture that no row shows any more."""
-    for unused in discard(field, name, using):
-        renditions.forget(field, unused)
+    for blob_name in discard(field, name, using):
+        renditions.forget(field, blob_name)
 
 
 def placeholder(blob: bytes) -> str:
@@ -218,10 +216,9 @@ def _column(field: "LatentImageField", primary_key: Any) -> str | None:
     return str(value)
 
 
-def _delete_unless_used(field: "LatentImageField", names: Iterable[str]) -> None:
-    for name in names:
-        if not _rows(field).filter(**{field.attname: name}).exists():
-            field.storage.delete(name)
+def _delete_unless_used(field: "LatentImageField", name: str) -> None:
+    if not _rows(field).filter(**{field.attname: name}).exists():
+        field.storage.delete(name)
 
 
 def _write_once(storage: Storage, name: str, blob: bytes) -> None:

@@ -11,6 +11,7 @@ from django.db.models.expressions import Combinable
 from django.db.models.fields.files import FieldFile, ImageFieldFile, ImageFileDescriptor
 
 from . import checks, links, renditions
+from .conf import conf
 from .names import EXTENSION, SUFFIX_LENGTH, BlobName
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class LatentImageFieldFile(ImageFieldFile):
 
         with self.storage.open(self.stored_name) as stored:
             if self.is_latent:
-                return codec.decode(stored.read())
+                return codec.decode(stored.read(), model=conf.MODEL)
             return pixels.assemble(*pixels.read(pixels.open_image(cast(BinaryIO, stored))))
 
 

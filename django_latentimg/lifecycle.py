@@ -8,7 +8,7 @@ from django.db import models, transaction
 
 from . import compression
 from .fields import LatentImageField
-from .names import BlobName
+from .names import BlobName, source_of
 
 
 @cache
@@ -17,12 +17,6 @@ def latent_fields(model: type[models.Model]) -> tuple[LatentImageField, ...]:
     return tuple(
         field for field in model._meta.concrete_fields if isinstance(field, LatentImageField)
     )
-
-
-def source_name(name: str) -> str:
-    """The source's name, of a source or of its blob."""
-    blob_name = BlobName.parse(name)
-    return blob_name.source if blob_name else name
 
 
 def after_save(
@@ -47,7 +41,7 @@ def after_save(
             continue
         if name and BlobName.parse(name) is None:
             after_commit(using, compression.enqueue, field, instance, name)
-        if before and source_name(before) != source_name(name):
+        if before and source_of(before) != source_of(name):
             after_commit(using, compression.discard, field, before, using)
 
 

@@ -53,3 +53,9 @@ class BlobName:
             digest=match["digest"],
             policy=match["policy"],
         )
+
+
+def source_of(name: str) -> str:
+    """The source's name, given its own or its blob's."""
+    blob_name = BlobName.parse(name)
+    return blob_name.source if blob_name else name

@@ -46,5 +46,4 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 LATENTIMG = {"RENDITION_STORAGE": "renditions"}
-CELERY_TASK_ALWAYS_EAGER = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -1,7 +1,7 @@
 """Range coder over 15-bit frequencies, in exact 32-bit integers (Martin, 1979).
 
 Normative for the bitstream. A distribution is a list of cumulative frequencies that starts at 0
-and ends at ``TOTAL``; every symbol has a frequency of at least 1. Coding loses less than 0.01 %
+and ends at ``TOTAL``; every symbol has a frequency of at least 1. Coding loses less than 0.2 %
 against the distribution's entropy, because the range never has fewer than 24 bits.
 """
 

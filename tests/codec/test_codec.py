@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -252,4 +251,3 @@ def test_decode__of_a_huge_claim_is_refused_before_memory_is_taken():
         codec.decode(bomb)
     assert tracemalloc.get_traced_memory()[1] < 400e6
     tracemalloc.stop()
-    assert zlib.crc32(bomb)
