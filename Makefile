@@ -1,15 +1,17 @@
 # make demo   a small shop whose photographs are latents, at a printed address
 # make test   everything that can run here
 # make lint   ruff and mypy
+# make benchmark-codec   ours beside JPEG, WebP, AVIF and JPEG XL; takes hours
 # make build  sdist and wheel, in dist/
 #
 # PYTHON makes the virtual environment, VENV is its folder, ADDRESS is where the demo serves,
-# PYTEST_ARGS goes to pytest.
+# PYTEST_ARGS goes to pytest, BENCHMARK_ARGS to the benchmark.
 
 PYTHON ?= python3
 VENV ?= .venv
 ADDRESS ?= 127.0.0.1:8000
 PYTEST_ARGS ?=
+BENCHMARK_ARGS ?=
 
 python := $(VENV)/bin/python
 pip_install := $(python) -m pip install --disable-pip-version-check
@@ -18,7 +20,7 @@ dev_installed := $(VENV)/.dev-installed
 postgres_answers := $(python) -m django dbshell --settings tests.settings_postgres \
 	-- --no-password --command "SELECT 1" >/dev/null 2>&1
 
-.PHONY: demo test lint build
+.PHONY: demo test lint build benchmark-codec
 
 demo: $(demo_installed)
 	$(python) example_project/manage.py demo --address $(ADDRESS)
@@ -38,6 +40,9 @@ lint: $(dev_installed)
 	$(python) -m ruff format --check
 	$(python) -m mypy
 	PYTHONPATH=example_project $(python) -m mypy --config-file example_project/mypy.ini
+
+benchmark-codec: $(dev_installed)
+	$(python) -m benchmarks.codec $(BENCHMARK_ARGS)
 
 build: $(dev_installed)
 	$(python) -m build

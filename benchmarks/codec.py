@@ -1,0 +1,333 @@
+"""Ours beside its peers: ``make benchmark-codec``, or ``python -m benchmarks.codec [FOLDER]``.
+
+For every photograph of FOLDER (default: Kodak), whole and its centre of 512×512 pixels, every
+codec at every point of its curve. Writes into ``benchmarks/results``: ``codec.csv``, one row for
+each file; ``codec.md``, Bjøntegaard rates and what stands at equal bytes; ``codec-*.svg``, curves.
+A row that the CSV has already, made by the same version, is not measured again; so a run that was
+cut off goes on, and after new weights only ours is measured anew.
+"""
+
+import argparse
+import csv
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .bjontegaard import Curve, at_rate, delta_rate
+from .codecs import Codec, all_codecs
+from .metrics import (
+    Lpips,
+    Pixels,
+    centre_crop,
+    flat_psnr,
+    ms_ssim,
+    psnr,
+    ssimulacra2,
+    texture,
+)
+
+RESULTS = Path(__file__).parent / "results"
+KEY = ("view", "picture", "codec", "parameter", "version")
+MEASURES = {
+    "psnr": "PSNR",
+    "ms_ssim": "MS-SSIM",
+    "ssimulacra2": "SSIMULACRA2",
+    "lpips": "LPIPS",
+    "texture": "texture",
+    "flat_psnr": "PSNR, flat blocks",
+}
+SMALLER_IS_BETTER = ("lpips", "texture")
+LOW, HIGH = 0.05, 0.25
+"""Bits per pixel of the Bjøntegaard rates."""
+ANCHORS = ("WebP m6", "AVIF s4")
+
+Row = dict[str, str]
+
+
+def read(path: Path) -> Pixels:
+    with Image.open(path) as opened:
+        return np.asarray(opened.convert("RGB"))
+
+
+VIEWS: dict[str, Callable[[Path], Pixels]] = {"crop": centre_crop, "full": read}
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("folder", nargs="?", default="../shared/photos/kodak", type=Path)
+    arguments.add_argument("--shared", default="../shared", type=Path)
+    arguments.add_argument("--views", default="crop,full")
+    arguments.add_argument("--efforts", default="0,4,9", help="whole curves of ours")
+    arguments.add_argument("--every-effort", default="1,2,3,5,6,7,8", help="at quality 50 only")
+    arguments.add_argument("--limit", type=int, help="photographs")
+    arguments.add_argument("--name", default="codec", help="of the files of results")
+    arguments.add_argument("--report-only", action="store_true", help="measure nothing")
+    given = arguments.parse_args()
+
+    codecs = all_codecs(
+        str(given.shared / "models/taesd"),
+        *(
+            tuple(int(effort) for effort in text.split(",") if effort)
+            for text in (given.efforts, given.every_effort)
+        ),
+    )
+    paths = sorted(p for p in given.folder.iterdir() if p.suffix in (".png", ".webp"))
+    table = RESULTS / f"{given.name}.csv"
+    rows = load(table)
+    if not given.report_only:
+        lpips = Lpips(given.shared / "metrics/lpips_squeeze")
+        for view in given.views.split(","):
+            for path in paths[: given.limit]:
+                measure_picture(view, path, codecs, lpips, rows)
+                save(table, rows.values())
+                print(view, path.stem, flush=True)
+    versions = {codec.name: codec.version for codec in codecs}
+    current = [row for row in rows.values() if versions.get(row["codec"]) == row["version"]]
+    report(current, given.name)
+
+
+def load(table: Path) -> dict[tuple[str, ...], Row]:
+    if not table.exists():
+        return {}
+    with table.open(newline="") as source:
+        return {tuple(row[name] for name in KEY): row for row in csv.DictReader(source)}
+
+
+def save(table: Path, rows: Iterable[Row]) -> None:
+    rows = list(rows)
+    fresh = table.with_suffix(".new")
+    with fresh.open("w", newline="") as target:
+        writer = csv.DictWriter(target, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(fresh, table)
+
+
+def measure_picture(
+    view: str, path: Path, codecs: list[Codec], lpips: Lpips, rows: dict[tuple[str, ...], Row]
+) -> None:
+    """Add the rows of one photograph that are not there yet."""
+    rgb = VIEWS[view](path)
+    for codec in codecs:
+        for parameter in codec.parameters:
+            key = (view, path.stem, codec.name, f"{parameter:g}", codec.version)
+            if key in rows:
+                continue
+            started = time.perf_counter()
+            data = codec.encode(rgb, parameter)
+            encoded = time.perf_counter()
+            decoded = codec.decode(data)
+            finished = time.perf_counter()
+            values = {
+                "bytes": str(len(data)),
+                "bpp": f"{8 * len(data) / (rgb.shape[0] * rgb.shape[1]):.5f}",
+                "psnr": f"{psnr(rgb, decoded):.3f}",
+                "ms_ssim": f"{ms_ssim(rgb, decoded):.5f}",
+                "ssimulacra2": f"{ssimulacra2(rgb, decoded):.2f}",
+                "lpips": f"{lpips(rgb, decoded):.4f}",
+                "texture": f"{texture(rgb, decoded):.3f}",
+                "flat_psnr": f"{flat_psnr(rgb, decoded):.3f}",
+                "encode_s": f"{encoded - started:.4f}",
+                "decode_s": f"{finished - encoded:.4f}",
+            }
+            # Other versions' rows of the same file are out of date.
+            for old in [other for other in rows if other[:-1] == key[:-1]]:
+                del rows[old]
+            rows[key] = dict(zip(KEY, key, strict=True)) | values
+
+
+def mean_curve(rows: list[Row], view: str, codec: str, measure: str) -> Curve:
+    """Means over the pictures at every parameter of a codec."""
+    points: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        if row["view"] == view and row["codec"] == codec:
+            point = float(row["bpp"]), float(row[measure])
+            points.setdefault(row["parameter"], []).append(point)
+    return [tuple(np.nanmean(np.array(of), axis=0).tolist()) for of in points.values()]
+
+
+def report(rows: list[Row], name: str) -> None:
+    views = [view for view in VIEWS if any(row["view"] == view for row in rows)]
+    parts = []
+    for view in views:
+        pictures = len({row["picture"] for row in rows if row["view"] == view})
+        parts.append(f"## {view}, {pictures} photographs\n")
+        parts += [bjontegaard_table(rows, view, anchor) for anchor in ANCHORS]
+        parts += [equal_bytes_table(rows, view, anchor) for anchor in ANCHORS]
+        parts += [quality_table(rows, view), points_table(rows, view)]
+        plot(rows, view, RESULTS / f"{name}-{view}.svg")
+    text = "\n".join(parts)
+    (RESULTS / f"{name}.md").write_text(text)
+    print(text)
+
+
+def names(rows: list[Row], view: str) -> list[str]:
+    return list(dict.fromkeys(row["codec"] for row in rows if row["view"] == view))
+
+
+def bjontegaard_table(rows: list[Row], view: str, anchor: str) -> str:
+    lines = [
+        f"Bjøntegaard rate against {anchor}, {LOW} to {HIGH} bpp; negative is fewer bytes at equal "
+        "measure. `–`: the curves have no measure in common.\n",
+        "| codec | " + " | ".join(MEASURES.values()) + " |",
+        "| --- |" + " --- |" * len(MEASURES),
+    ]
+    for codec in names(rows, view):
+        cells = []
+        for measure in MEASURES:
+            curves = [mean_curve(rows, view, each, measure) for each in (anchor, codec)]
+            if len(curves[1]) < 2 or codec == anchor:
+                break
+            change = delta_rate(curves[0], curves[1], low=LOW, high=HIGH)
+            cells.append("–" if change is None else f"{100 * change:+.0f} %")
+        if cells:
+            lines.append(f"| {codec} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def equal_bytes_table(rows: list[Row], view: str, anchor: str) -> str:
+    """Each of our files beside what the anchor makes of the same picture in as many bytes."""
+    lines = [
+        f"Quality 50 beside {anchor} at the same bytes, picture by picture; mean of ours / mean of "
+        f"{anchor} (pictures on which ours is better, of those that {anchor}'s curve reaches).\n",
+        "| codec | " + " | ".join(MEASURES.values()) + " |",
+        "| --- |" + " --- |" * len(MEASURES),
+    ]
+    curves: dict[tuple[str, str], Curve] = {}
+    for row in rows:
+        if row["view"] == view and row["codec"] == anchor:
+            for measure in MEASURES:
+                point = float(row["bpp"]), float(row[measure])
+                curves.setdefault((row["picture"], measure), []).append(point)
+    for codec in names(rows, view):
+        ours = [
+            row
+            for row in rows
+            if row["view"] == view and row["codec"] == codec and row["parameter"] == "50"
+        ]
+        if not codec.startswith("latentimg"):
+            continue
+        cells = []
+        for measure in MEASURES:
+            pairs = [
+                (float(row[measure]), at_rate(curves[row["picture"], measure], float(row["bpp"])))
+                for row in ours
+            ]
+            known = [(a, b) for a, b in pairs if b is not None and not np.isnan([a, b]).any()]
+            sign = -1 if measure in SMALLER_IS_BETTER else 1
+            wins = sum(sign * a > sign * b for a, b in known)
+            means = np.mean(known, axis=0) if known else (np.nan, np.nan)
+            cells.append(f"{means[0]:.4g} / {means[1]:.4g} ({wins} of {len(known)})")
+        lines.append(f"| {codec} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def quality_table(rows: list[Row], view: str) -> str:
+    """Our scale beside WebP's and AVIF's, by mean SSIMULACRA2."""
+
+    def of(codec: str, parameter: str) -> list[float]:
+        return [
+            float(row["ssimulacra2"])
+            for row in rows
+            if (row["view"], row["codec"], row["parameter"]) == (view, codec, parameter)
+        ]
+
+    def parameters(codec: str) -> list[str]:
+        named = {row["parameter"] for row in rows if row["codec"] == codec}
+        return sorted(named, key=float)
+
+    def same(peer: str, value: float) -> str:
+        scale = [(float(np.mean(of(peer, p))), float(p)) for p in parameters(peer)]
+        means, qualities = zip(*sorted(scale), strict=True)
+        if not means[0] <= value <= means[-1]:
+            return f"below {qualities[0]:g}" if value < means[0] else f"above {qualities[-1]:g}"
+        return f"{np.interp(value, means, qualities):.0f}"
+
+    lines = [
+        "What a quality of ours gives in SSIMULACRA2, mean and standard deviation over the "
+        "pictures, and the peers' quality of the same mean.\n",
+        "| codec | quality | SSIMULACRA2 | ± | " + " | ".join(ANCHORS) + " |",
+        "| --- |" + " --- |" * (3 + len(ANCHORS)),
+    ]
+    for codec in names(rows, view):
+        if not codec.startswith("latentimg") or len(parameters(codec)) < 2:
+            continue
+        for parameter in parameters(codec):
+            values = of(codec, parameter)
+            mean = float(np.mean(values))
+            cells = [f"{mean:.1f}", f"{np.std(values):.1f}", *(same(p, mean) for p in ANCHORS)]
+            lines.append(f"| {codec} | {parameter} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def points_table(rows: list[Row], view: str) -> str:
+    lines = [
+        "Means at every point; seconds are ratios to AVIF s4's mean in the same run.\n",
+        "| codec | parameter | bytes | bpp | " + " | ".join(MEASURES.values())
+        + " | encode | decode |",
+        "| --- |" + " --- |" * (len(MEASURES) + 5),
+    ]  # fmt: skip
+    of_view = [row for row in rows if row["view"] == view]
+    avif = [row for row in of_view if row["codec"] == "AVIF s4"]
+    reference = {
+        column: float(np.mean([float(row[column]) for row in avif]))
+        for column in ("encode_s", "decode_s")
+    }
+    for codec, parameter in dict.fromkeys((row["codec"], row["parameter"]) for row in of_view):
+        mean = {
+            column: float(
+                np.nanmean(
+                    [
+                        float(row[column])
+                        for row in of_view
+                        if (row["codec"], row["parameter"]) == (codec, parameter)
+                    ]
+                )
+            )
+            for column in ("bytes", "bpp", *MEASURES, *reference)
+        }
+        cells = [f"{mean['bytes']:,.0f}", f"{mean['bpp']:.3f}"]
+        cells += [f"{mean[measure]:.4g}" for measure in MEASURES]
+        cells += [f"{mean[column] / reference[column]:.3g}" for column in reference]
+        lines.append(f"| {codec} | {parameter} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(rows: list[Row], view: str, target: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, 3, figsize=(15, 9), constrained_layout=True)
+    for axis, (measure, title) in zip(axes.flat, MEASURES.items(), strict=True):
+        for codec in names(rows, view):
+            curve = sorted(mean_curve(rows, view, codec, measure))
+            bold = codec.startswith("latentimg")
+            axis.plot(
+                *zip(*curve, strict=True),
+                marker="o" if bold else ".",
+                linewidth=2 if bold else 1,
+                linestyle="-" if len(curve) > 1 else "",
+                label=codec,
+            )
+        axis.set_xlim(0.03, 0.4)
+        axis.set_xscale("log")
+        axis.set_xticks([0.05, 0.1, 0.2, 0.4], ["0.05", "0.1", "0.2", "0.4"])
+        axis.minorticks_off()
+        axis.grid(alpha=0.3)
+        axis.set_title(title)
+        axis.set_xlabel("bits per pixel")
+        if measure in SMALLER_IS_BETTER:
+            axis.invert_yaxis()
+    axes.flat[0].legend(fontsize=8)
+    figure.savefig(target)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()

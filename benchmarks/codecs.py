@@ -1,0 +1,178 @@
+"""The codecs of ``benchmarks.codec``: each turns pixels into a file's bytes and back."""
+
+import io
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from django_latentimg import codec
+from django_latentimg.codec import prior
+from django_latentimg.codec.models import load_model
+from django_latentimg.codec.quantize import dequantise, quantise
+from django_latentimg.codec.rangecoder import TOTAL, RangeDecoder, RangeEncoder
+
+from .metrics import Pixels
+
+
+@dataclass(frozen=True)
+class Codec:
+    """``encode(pixels, parameter)`` -> file; ``decode(file)`` -> pixels; the curve's parameters."""
+
+    name: str
+    version: str
+    parameters: tuple[float, ...]
+    encode: Callable[[Pixels, float], bytes]
+    decode: Callable[[bytes], Pixels]
+
+
+def pillow(name: str, format_: str, parameters: tuple[float, ...], **options: object) -> Codec:
+    def encode(pixels: Pixels, quality: float) -> bytes:
+        target = io.BytesIO()
+        Image.fromarray(pixels).save(target, format_, quality=int(quality), **options)
+        return target.getvalue()
+
+    def decode(data: bytes) -> Pixels:
+        with Image.open(io.BytesIO(data)) as opened:
+            return np.asarray(opened.convert("RGB"))
+
+    return Codec(name, f"Pillow {version('pillow')}", parameters, encode, decode)
+
+
+def latentimg(effort: int, parameters: tuple[float, ...]) -> Codec:
+    """Ours: whole blobs of the lite model."""
+
+    def encode(pixels: Pixels, quality: float) -> bytes:
+        return codec.encode(Image.fromarray(pixels), quality=int(quality), effort=effort)
+
+    def decode(data: bytes) -> Pixels:
+        return np.asarray(codec.decode(data))
+
+    weights = zlib.crc32(prior.load_network(50).context.tobytes())
+    fingerprint = f"{load_model('lite').fingerprint} {weights:08x}"
+    return Codec(f"latentimg effort {effort}", fingerprint, parameters, encode, decode)
+
+
+TAESD_SPREADS = (0.75, 0.87, 0.66, 0.61)
+"""Standard deviations of the latents' channels over photographs."""
+
+
+@cache
+def zero_order_table(channel: int, step: float) -> list[int]:
+    """Cumulative frequencies of the symbols -255 to 255, normally distributed."""
+    from scipy.stats import norm
+
+    edges = (np.arange(512) - 255.5) * step
+    share = np.diff(norm.cdf(edges, scale=TAESD_SPREADS[channel]))
+    frequency = 1 + np.floor(share / share.sum() * (TOTAL - 512)).astype(int)
+    frequency[255] += TOTAL - frequency.sum()
+    return [0, *np.cumsum(frequency).tolist()]
+
+
+def taesd_static(folder: str, parameters: tuple[float, ...]) -> Codec:
+    """Stock TAESD, uniform step, one fixed distribution for each channel: what a day's work gives.
+
+    Eight bytes of size and step stand before the symbols.
+    """
+    model = load_model(folder)
+
+    def encode(pixels: Pixels, step: float) -> bytes:
+        symbols = np.clip(quantise(model.encode(pixels), step), -255, 255)
+        coder = RangeEncoder()
+        for channel, plane in enumerate(symbols + 255):
+            table = zero_order_table(channel, step)
+            for symbol in plane.ravel().tolist():
+                coder.encode(table[symbol], table[symbol + 1] - table[symbol])
+        head = np.array([*symbols.shape[1:]], ">u2").tobytes() + np.float32(step).tobytes()
+        return head + coder.finish()
+
+    def decode(data: bytes) -> Pixels:
+        height, width = np.frombuffer(data[:4], ">u2").tolist()
+        step = round(float(np.frombuffer(data[4:8], np.float32)[0]), 6)
+        coder = RangeDecoder(data[8:])
+        planes = [
+            coder.decode_run([zero_order_table(channel, step)] * (height * width))
+            for channel in range(4)
+        ]
+        symbols = np.array(planes).reshape(4, height, width) - 255
+        return model.decode(dequantise(symbols, step))
+
+    return Codec("TAESD static", model.fingerprint, parameters, encode, decode)
+
+
+def buehlmann(folder: str) -> Codec:
+    """Bühlmann's scheme (2022) on TAESD, without the U-Net pass.
+
+    Latents to 8 bits, the four channels as an RGBA picture with a palette of 256 colours and
+    dithering (libimagequant), zlib over palette and indices.
+    """
+    model = load_model(folder)
+
+    def encode(pixels: Pixels, _: float) -> bytes:
+        palette, indices = quantise_to_palette(latents_to_bytes(model.encode(pixels)))
+        head = np.array(indices.shape, ">u2").tobytes()
+        return head + zlib.compress(palette.tobytes() + indices.tobytes(), 9)
+
+    def decode(data: bytes) -> Pixels:
+        height, width = np.frombuffer(data[:4], ">u2").tolist()
+        raw = np.frombuffer(zlib.decompress(data[4:]), np.uint8)
+        palette, indices = raw[:1024].reshape(256, 4), raw[1024:].reshape(height, width)
+        return model.decode(bytes_to_latents(palette[indices]))
+
+    return Codec("Bühlmann", model.fingerprint, (0.0,), encode, decode)
+
+
+def latents_to_bytes(latents: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Scaled latents (4, h, w) -> (h, w, 4): a step of 0.033, clipped at 4.2."""
+    levels = np.clip(latents / (255 * 0.18215**2) + 0.5, 0, 1) * 255 + 0.5
+    return levels.astype(np.uint8).transpose(1, 2, 0)
+
+
+def bytes_to_latents(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Inverse of ``latents_to_bytes``."""
+    latents = (levels.astype(np.float32) / 255 - 0.5) * (255 * 0.18215**2)
+    return np.ascontiguousarray(latents.transpose(2, 0, 1))
+
+
+def quantise_to_palette(
+    levels: NDArray[np.uint8],
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """(palette uint8 (256, 4), indices uint8 (h, w))."""
+    import imagequant
+
+    height, width, _ = levels.shape
+    indices, colours = imagequant.quantize_raw_rgba_bytes(
+        np.ascontiguousarray(levels).tobytes(), width, height, dithering_level=1.0, max_colors=256
+    )
+    palette = np.zeros((256, 4), np.uint8)
+    given = np.array(colours, np.uint8).reshape(-1, 4)
+    palette[: len(given)] = given
+    return palette, np.frombuffer(indices, np.uint8).reshape(height, width)
+
+
+def all_codecs(
+    taesd_folder: str, efforts: tuple[int, ...], every_effort: tuple[int, ...]
+) -> list[Codec]:
+    """Peers first, then ours: whole curves for ``efforts``, quality 50 for ``every_effort``."""
+    import pillow_jxl  # noqa: F401
+
+    curve = (10, 25, 38, 50, 62, 75)
+    avif = (1, 5, 9, 14, 20, 27, 35)
+    return [
+        pillow("JPEG", "JPEG", (1, 3, 6, 9, 13, 18), optimize=True, progressive=True),
+        pillow("WebP m6", "WEBP", (0, 1, 3, 6, 12, 22), method=6),
+        pillow("AVIF s4", "AVIF", avif, speed=4),
+        pillow("AVIF s0", "AVIF", avif, speed=0),
+        pillow("JPEG XL", "JXL", (0, 5, 10, 16, 24), effort=7),
+        taesd_static(taesd_folder, (1.5, 1.0, 0.75, 0.5, 0.35)),
+        buehlmann(taesd_folder),
+        *(
+            latentimg(effort, curve if effort in efforts else (50,))
+            for effort in sorted({*efforts, *every_effort})
+        ),
+    ]
