@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from django_latentimg import codec
-from django_latentimg.codec.models import load_model
+from django_latentimg.codec.models import LiteModel, load_model
 
 from .lite_model import RESULTS
 from .metrics import centre_crop
@@ -65,9 +66,10 @@ def main() -> None:
     rgb = centre_crop(given.photograph)
     picture = Image.fromarray(rgb)
     lite, taesd = load_model("lite"), load_model(given.taesd)
+    assert isinstance(lite, LiteModel)
     blob = codec.encode(picture)
     latent = codec.Latent.from_bytes(blob)
-    latents = latent.latents()
+    latents, hints = latent.rounded(), latent.hints()
 
     def save_avif(target: io.BytesIO, quality: int = 50) -> None:
         picture.save(target, "AVIF", speed=4, quality=quality)
@@ -75,6 +77,16 @@ def main() -> None:
     stored = io.BytesIO()
     save_avif(stored)
     avif = stored.getvalue()
+
+    def in_precision(bfloat16: bool, work: Callable[[], object]) -> Callable[[], object]:
+        def run() -> object:
+            lite.bfloat16 = bfloat16
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                return work()
+
+        return run
+
+    native = lite.bfloat16
     rows: list[tuple[str, Callable[[], object]]] = [
         ("Pillow: AVIF speed 4, encode", lambda: save_avif(io.BytesIO())),
         ("Pillow: AVIF, decode", lambda: Image.open(io.BytesIO(avif)).load()),
@@ -84,22 +96,30 @@ def main() -> None:
         ("blob: decode to 128, 1/4 head", lambda: codec.decode(blob, width=128)),
         ("blob: decode to 64, 1/8 head", lambda: codec.decode(blob, width=64)),
         ("of which: symbols", lambda: codec.Latent.from_bytes(blob).symbols()),
-        ("networks: lite encoder", lambda: lite.encode(rgb)),
-        ("networks: lite decoder", lambda: lite.decode(latents, step=latent.step)),
-        ("networks: lite decoder, 1/2", lambda: lite.decode(latents, step=latent.step, scale=2)),
-        ("networks: lite decoder, 1/4", lambda: lite.decode(latents, step=latent.step, scale=4)),
-        ("networks: lite decoder, 1/8", lambda: lite.decode(latents, step=latent.step, scale=8)),
-        ("networks: TAESD encoder", lambda: taesd.encode(rgb)),
-        ("networks: TAESD decoder", lambda: taesd.decode(latents)),
+    ]
+    networks: list[tuple[str, Callable[[], object]]] = [
+        ("lite encoder", lambda: lite.encode(rgb)),
+        ("lite decoder", lambda: lite.decode(latents, hints, step=latent.step)),
+        ("lite decoder, 1/2", lambda: lite.decode(latents, hints, step=latent.step, scale=2)),
+        ("lite decoder, 1/4", lambda: lite.decode(latents, hints, step=latent.step, scale=4)),
+        ("lite decoder, 1/8", lambda: lite.decode(latents, hints, step=latent.step, scale=8)),
+        ("TAESD encoder", lambda: taesd.encode(rgb)),
+        ("TAESD decoder", lambda: taesd.decode(latents)),
     ]
     seconds = {name: median_seconds(work, given.repeats) for name, work in rows}
+    for precision, bfloat16 in (("float32", False), ("bfloat16", True)):
+        for name, work in networks:
+            timed = in_precision(bfloat16, work)
+            seconds[f"{precision}: {name}"] = median_seconds(timed, given.repeats)
     avif_decode = seconds["Pillow: AVIF, decode"]
-    taesd_decode = seconds["networks: TAESD decoder"]
+    taesd_decode = seconds["float32: TAESD decoder"]
     lines = [
-        f"{picture.width}×{picture.height} centre of {given.photograph.name}, fp32, median of "
-        f"{given.repeats} runs. The AVIF has {len(avif):,} bytes, the blob {len(blob):,}.",
+        f"{picture.width}×{picture.height} centre of {given.photograph.name}, median of "
+        f"{given.repeats} runs, {torch.get_num_threads()} threads. The AVIF has {len(avif):,} "
+        f"bytes, the blob {len(blob):,}. The blob's rows are in "
+        f"{'bfloat16' if native else 'float32'}, as this processor has it.",
         "",
-        "| | ms | × AVIF decode | × TAESD decoder |",
+        "| | ms | × AVIF decode | × TAESD decoder, float32 |",
         "| --- | --- | --- | --- |",
         *(
             f"| {name} | {value * 1000:.1f} | {value / avif_decode:.2f} | "

@@ -64,9 +64,16 @@ def _is_text(model: type[models.Model], name: str) -> bool:
 
 @register
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """The ``LATENTIMG`` dictionary: E010, E011; what is installed: W001."""
+    """The ``LATENTIMG`` dictionary: E010 to E012; what is installed: W001."""
     found: list[CheckMessage] = []
     try:
+        if conf.EFFORT not in range(10):
+            found.append(
+                Error(
+                    f"LATENTIMG['EFFORT'] must be an integer from 0 to 9, not {conf.EFFORT!r}.",
+                    id="latentimg.E012",
+                )
+            )
         storages[conf.RENDITION_STORAGE]
     except InvalidStorageError:
         found.append(

@@ -116,7 +116,7 @@ def _compress(
     with storage.open(source) as stored:
         source_bytes = stored.size
         image = pixels.open_image(cast(BinaryIO, stored), max_pixels=conf.MAX_PIXELS)
-        blob = codec.encode(image, quality=field.quality, model=conf.MODEL)
+        blob = codec.encode(image, quality=field.quality, effort=conf.EFFORT, model=conf.MODEL)
     latent = Latent.from_bytes(blob)
     blob_name = str(
         BlobName(source, latent.width, latent.height, latent.digest, fingerprint(field))

@@ -18,6 +18,8 @@ class Values:
 
     MODEL: str = "lite"
     """Latent model: ``lite``, or the folder or hub id of a diffusers autoencoder."""
+    EFFORT: int = 4
+    """Rounds of refinement when a picture is compressed, 0 to 9."""
     RENDITION_STORAGE: str = "default"
     """Alias in ``STORAGES`` of the storage that caches renditions."""
     MAX_PIXELS: int = 2**26
@@ -38,6 +40,10 @@ class Conf:
     @property
     def MODEL(self) -> str:
         return self.values.MODEL
+
+    @property
+    def EFFORT(self) -> int:
+        return self.values.EFFORT
 
     @property
     def RENDITION_STORAGE(self) -> str:

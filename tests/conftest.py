@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 from celery import Celery
@@ -12,6 +13,10 @@ from django.core.files.base import ContentFile
 from PIL import Image
 
 SHARED = Path(__file__).parent.parent / ".." / "shared"
+
+# How long an example takes is the machine's affair, and the first loads weights.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 celery_app = Celery("tests", broker="memory://")
 celery_app.set_default()

@@ -49,6 +49,12 @@ def test_check_settings__unknown_storage(settings):
     assert "latentimg.E010" in {message.id for message in run_checks()}
 
 
+@pytest.mark.parametrize("effort", [-1, 10, "high", None])
+def test_check_settings__effort_out_of_range(settings, effort):
+    settings.LATENTIMG = settings.LATENTIMG | {"EFFORT": effort}
+    assert "latentimg.E012" in {message.id for message in run_checks()}
+
+
 def test_check_settings__unknown_key(settings):
     settings.LATENTIMG = {"QUALITY": 3}
     with pytest.raises(ImproperlyConfigured, match="QUALITY"):

@@ -1,18 +1,20 @@
-"""Fit the static prior of the entropy coder: ``python -m training prior``.
+"""Train the entropy coder's prior and turn it into integers: ``python -m training prior``.
 
-For each of nine quantiser steps and each channel, the weights of the expected value and of the
-spread minimise the code length of the corpus' symbols under a discretised logistic distribution.
-The tables are then the symbols' own frequencies, gathered by spread and phase, smoothed by that
-distribution. Writes ``weights/prior.npz``, all integers.
+The network learns to predict the symbols of the corpus, through the teacher's encoder and the
+bundled one, at steps drawn log-uniformly: it minimises the code length under a discretised
+logistic distribution of its expected value and spread. Its weights are then rounded, and the
+tables are the frequencies of the symbols that the integer network, the one that will run, sends to
+each of them, smoothed by that distribution. Writes ``weights/prior.npz``, all integers.
 """
 
+import time
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from django_latentimg.codec import prior
 from django_latentimg.codec.models import load_model
@@ -21,38 +23,52 @@ from django_latentimg.codec.rangecoder import TOTAL
 
 from .data import HOLD_OUT
 
-QUALITIES = (1, 13, 25, 38, 50, 63, 75, 88, 100)
-"""One for each set of weights; ``prior.load_weights`` chooses the nearest."""
-
-PHOTOGRAPHS = 240
+HIDDEN = 32
+"""Units for each channel, in both layers."""
+STEPS = 6000
+BATCH = 24
+"""Photographs; all their symbols are one batch."""
+LEARNING_RATE = 4e-3
+OWN = 1200
+"""Photographs through the bundled encoder; as many through the teacher's."""
+TABLE_QUALITIES = range(1, 101, 3)
+TABLE_PHOTOGRAPHS = 240
+REPORTED_QUALITIES = (1, 13, 25, 38, 50, 63, 75, 88, 100)
 REPORTED = 20
-PLACES = 60_000
-"""Places taken from the photographs for each channel and step."""
-
-SCALES = 40
-SMALLEST, LARGEST = 0.03, 80.0
-"""Spreads of the first and the last table, symbols."""
-PSEUDO = 300.0
+PSEUDO = 100.0
 """Weight of the smooth distribution in a table, in samples."""
 
-Inputs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
+class PriorNetwork(nn.Module):
+    """The network in floats: latents in units of 1, weights in units of 1."""
 
-def gather(latents: NDArray[np.float16], quality: int, channel: int, seed: int) -> Inputs:
-    """Random places: values (9, n), activities (11, n) and the symbols there (n,)."""
-    random = np.random.default_rng((seed, quality, channel))
-    per_photograph = PLACES // len(latents)
-    parts: list[Inputs] = []
-    for photograph in latents:
-        quantised = quantise(photograph.astype(np.float32), step_of(quality))
-        height, width = quantised.shape[1:]
-        margin = prior.MARGIN
-        padded = np.pad(quantised, ((0, 0), (margin, margin), (margin, margin)))
-        places = random.choice(np.concatenate(prior.diagonals(height, width)), per_photograph)
-        inputs = prior.neighbours(padded, channel, places)
-        parts.append((*inputs, padded.reshape(prior.CHANNELS, -1)[channel][places]))
-    values, activities, symbols = zip(*parts, strict=True)
-    return np.hstack(values), np.hstack(activities), np.concatenate(symbols)
+    def __init__(self) -> None:
+        super().__init__()
+        inputs, rows = prior.CHANNELS * len(prior.NEIGHBOURS), HIDDEN + 2
+        channels = prior.CHANNELS
+        self.context = nn.Parameter(torch.randn(channels * rows, inputs) / inputs**0.5)
+        self.bias = nn.Parameter(torch.zeros(channels * rows))
+        self.step = nn.Parameter(torch.zeros(channels * rows))
+        self.known = nn.Parameter(torch.randn(channels, rows, channels - 1) / 2)
+        self.hidden = nn.Parameter(torch.randn(channels, HIDDEN, HIDDEN) * (2 / HIDDEN) ** 0.5)
+        self.hidden_bias = nn.Parameter(torch.zeros(channels, HIDDEN))
+        self.output = nn.Parameter(torch.zeros(channels, 2, HIDDEN))
+        with torch.no_grad():
+            for tensor in (self.context.view(channels, rows, -1), self.known):
+                tensor[:, -2:] = 0
+        self.register_buffer("mask", torch.tril(torch.ones(channels, channels), -1)[:, None, :-1])
+
+    mask: Tensor
+
+    def forward(self, context: Tensor, here: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """``context`` (48, n), ``here`` (4, n), ``step`` (n,): (4, n) expected values in latents,
+        and (4, n) logarithms to base 2 of the spread in symbols."""
+        layer = self.context @ context + self.bias[:, None] + self.step[:, None] * step
+        layer = layer.view(prior.CHANNELS, HIDDEN + 2, -1) + (self.known * self.mask) @ here[:-1]
+        hidden = F.relu(layer[:, :-2])
+        hidden = F.relu(torch.bmm(self.hidden, hidden) + self.hidden_bias[:, :, None])
+        outputs = torch.bmm(self.output, hidden) + layer[:, -2:]
+        return outputs[:, 0], outputs[:, 1]
 
 
 def bits(symbols: Tensor, expected: Tensor, spread: Tensor) -> Tensor:
@@ -62,36 +78,83 @@ def bits(symbols: Tensor, expected: Tensor, spread: Tensor) -> Tensor:
     return -torch.log2((upper - lower).clamp_min(2.0**-prior.ESCAPE_BITS))
 
 
-def fit(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights of the expected value (9,), of the spread (11,) and its floor ()."""
-    values, activities, symbols = (torch.from_numpy(part).float() for part in inputs)
-    gram = values @ values.T + 1e-3 * len(symbols) * torch.eye(len(values))
-    mean = torch.linalg.solve(gram, values @ symbols).requires_grad_()
-    spread = torch.full((len(activities),), -4.0, requires_grad=True)
-    floor = torch.tensor(-1.0, requires_grad=True)
-    optimiser = torch.optim.LBFGS([mean, spread, floor], max_iter=80, line_search_fn="strong_wolfe")
+def gather(latents: Tensor) -> Tensor:
+    """(N, 4, h, w) -> (48, N h w), the neighbours in the order of ``prior.NEIGHBOURS``."""
+    _, _, height, width = latents.shape
+    padded = F.pad(latents, (prior.MARGIN,) * 4)
+    views = [
+        padded[:, channel, 2 + dy : 2 + dy + height, 2 + dx : 2 + dx + width].reshape(-1)
+        for channel in range(prior.CHANNELS)
+        for dy, dx in prior.NEIGHBOURS
+    ]
+    return torch.stack(views)
 
-    def closure() -> Tensor:
+
+def train_network(latents: NDArray[np.float16], seed: int) -> PriorNetwork:
+    """``latents`` (N, 4, 40, 40)."""
+    torch.manual_seed(seed)
+    network = PriorNetwork()
+    optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, LEARNING_RATE, total_steps=STEPS, pct_start=0.05
+    )
+    random = np.random.default_rng(seed)
+    low, high = step_of(100), step_of(1)
+    started, total = time.monotonic(), 0.0
+    for number in range(1, STEPS + 1):
+        drawn = torch.from_numpy(latents[random.choice(len(latents), BATCH)]).float()
+        steps = torch.from_numpy(low * (high / low) ** random.random(BATCH)).float()
+        steps = steps.view(-1, 1, 1, 1)
+        symbols = torch.round(drawn / steps)
+        known = symbols * steps
+        pixels = drawn.shape[2] * drawn.shape[3]
+        step = (torch.log2(steps / 0.5) * 25 / 32).flatten().repeat_interleave(pixels)
+        here = known.permute(1, 0, 2, 3).reshape(prior.CHANNELS, -1)
+        expected, spread = network(gather(known), here, step)
+        each = steps.flatten().repeat_interleave(pixels)
+        loss = bits(here / each, expected / each, torch.exp2(spread.clamp(-6, 6))).mean()
         optimiser.zero_grad()
-        width = F.softplus(floor) + F.softplus(spread) @ activities
-        loss = bits(symbols, mean @ values, width.clamp_min(SMALLEST)).mean()
         loss.backward()
-        return loss
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        total += float(loss.detach())
+        if number % 250 == 0:
+            print(
+                f"{number}: {total / 250:.4f} bits, {time.monotonic() - started:.0f} s", flush=True
+            )
+            total = 0.0
+    return network
 
-    optimiser.step(closure)
-    return mean.detach(), F.softplus(spread).detach(), F.softplus(floor).detach()
+
+def to_integers(network: PriorNetwork) -> dict[str, NDArray[np.int32]]:
+    """Weights of the integer network, and the constants of the 100 qualities."""
+    weight, bias = 2.0**prior.WEIGHT_BITS, 2.0**prior.WEIGHT_BITS * prior.UNIT
+    scales = {"bias": bias, "hidden_bias": bias}
+    values = {name: value.detach().numpy() for name, value in network.named_parameters()}
+    values["known"] = values["known"] * network.mask.numpy()
+    integers = {
+        name: np.rint(value * scales.get(name, weight)).astype(np.int32)
+        for name, value in values.items()
+    }
+    steps = np.array([step_of(quality) for quality in range(1, 101)])
+    integers["gain"] = np.rint(steps * prior.UNIT).astype(np.int32)
+    integers["inverse"] = np.rint(
+        2.0**prior.INVERSE_BITS * prior.PHASES / (steps * prior.UNIT)
+    ).astype(np.int32)
+    return integers
 
 
-def smooth_tables(spreads: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logistic probabilities float64 (S, 8, 65); the last entry is the escape."""
-    phases = 1 << prior.PHASE_BITS
-    phase = (np.arange(phases) + 0.5) / phases
+def smooth_tables() -> NDArray[np.float64]:
+    """Logistic probabilities float64 (tables, 65); the last entry is the escape."""
+    octaves = (np.arange(prior.SPREADS) + 0.5) / prior.TABLES_PER_OCTAVE + prior.SMALLEST_OCTAVE
+    phase = (np.arange(prior.PHASES) + 0.5) / prior.PHASES
     edges = np.arange(-prior.REACH + 1, prior.REACH + 2) - 0.5
-    z = (edges - phase[None, :, None]) / spreads[:, None, None]
+    z = (edges - phase[None, :, None]) / 2.0 ** octaves[:, None, None]
     cumulative = 1 / (1 + np.exp(-np.clip(z, -500, 500)))
     inside = np.diff(cumulative, axis=-1)
     outside = np.maximum(1 - inside.sum(-1, keepdims=True), 0)
-    return np.concatenate([inside, outside], -1)
+    return np.concatenate([inside, outside], -1).reshape(-1, prior.ESCAPE + 1)
 
 
 def to_cumulative(counts: NDArray[np.float64]) -> NDArray[np.uint16]:
@@ -104,6 +167,31 @@ def to_cumulative(counts: NDArray[np.float64]) -> NDArray[np.uint16]:
     np.put_along_axis(frequency, largest, np.take_along_axis(frequency, largest, -1) + rest, -1)
     cumulative = np.concatenate([np.zeros((*counts.shape[:-1], 1), np.int64), frequency], -1)
     return np.cumsum(cumulative, -1).astype(np.uint16)
+
+
+def choose_tables(
+    network: prior.Network, symbols: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(table, index in it) of every symbol of a picture, flat, by the integer network."""
+    _, height, width = symbols.shape
+    margin = prior.MARGIN
+    padded = np.pad(symbols, ((0, 0), (margin, margin), (margin, margin)))
+    padded = padded.reshape(prior.CHANNELS, -1)
+    latents = prior.to_inputs(padded, network)
+    places = np.concatenate(prior.diagonals(height, width))
+    layers = prior.first_layer(
+        network, latents, places + prior.neighbour_offsets(height, width)[:, None]
+    )
+    chosen, indices = [], []
+    for channel in range(prior.CHANNELS):
+        first, table = prior.distributions(
+            network, channel, layers[channel], latents[:channel, places]
+        )
+        index = padded[channel, places] - first.astype(np.int64)
+        index[(index < 0) | (index >= prior.ESCAPE)] = prior.ESCAPE
+        chosen.append(table.astype(np.int64))
+        indices.append(index)
+    return np.concatenate(chosen), np.concatenate(indices)
 
 
 def own_latents(photographs: NDArray[np.uint8]) -> NDArray[np.float16]:
@@ -120,54 +208,33 @@ def train_prior(corpus: Path, target: Path, seed: int = 20223) -> None:
     pixels = np.load(corpus / "pixels.npy", mmap_mode="r")
     index = np.arange(len(latents))
     training, held_out = index[index % HOLD_OUT != 0], index[index % HOLD_OUT == 0][:REPORTED]
-    drawn = np.random.default_rng(seed).choice(training, PHOTOGRAPHS, replace=False)
+    drawn = np.random.default_rng(seed).choice(training, 2 * OWN, replace=False)
     theirs, ours = np.split(drawn, 2)
     chosen = np.concatenate([latents[theirs], own_latents(pixels[ours])])
+    integers = to_integers(train_network(chosen, seed))
 
-    spreads = np.geomspace(SMALLEST, LARGEST, SCALES)
-    unit = 1 << prior.SPREAD_BITS
-    thresholds = np.round(np.sqrt(spreads[1:] * spreads[:-1]) * unit).astype(np.int64)
-    counts = smooth_tables(spreads) * PSEUDO
-    tables = prior.Tables(thresholds, [])
-    fitted: list[prior.Weights] = []
-    for quality in QUALITIES:
-        rows = []
-        inputs = [gather(chosen, quality, channel, seed) for channel in range(prior.CHANNELS)]
-        for channel in range(prior.CHANNELS):
-            mean, spread, floor = fit(inputs[channel])
-            rows.append(
-                (
-                    np.round(mean.numpy() * (1 << prior.MEAN_BITS)).astype(np.int64),
-                    np.round(spread.numpy() * unit).astype(np.int64),
-                    np.round(floor.numpy() * unit).astype(np.int64),
-                )
-            )
-        weights = prior.Weights(*(np.stack(part) for part in zip(*rows, strict=True)))
-        fitted.append(weights)
-        for channel in range(prior.CHANNELS):
-            values, activities, symbols = inputs[channel]
-            first, table = prior.distributions((values, activities), channel, weights, tables)
-            index = symbols - first
-            index[(index < 0) | (index >= prior.ESCAPE)] = prior.ESCAPE
-            np.add.at(counts.reshape(-1, prior.ESCAPE + 1), (table, index), 1)
-        print(f"quality {quality}: fitted", flush=True)
+    def save(counts: NDArray[np.float64]) -> None:
+        np.savez_compressed(target, cumulative=to_cumulative(counts), **integers)  # type: ignore[arg-type]
+        for cached in (prior.load_weights, prior.load_tables, prior.load_network):
+            cached.cache_clear()
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        target,
-        mean=np.stack([weights.mean for weights in fitted]).astype(np.int16),
-        spread=np.stack([weights.spread for weights in fitted]).astype(np.int32),
-        floor=np.stack([weights.floor for weights in fitted]).astype(np.int32),
-        thresholds=thresholds.astype(np.int32),
-        cumulative=to_cumulative(counts),
-    )
+    counts = smooth_tables() * PSEUDO
+    save(counts)
+    half = TABLE_PHOTOGRAPHS // 2
+    for quality in TABLE_QUALITIES:
+        network = prior.load_network(quality)
+        for photograph in np.concatenate([chosen[:half], chosen[-half:]]):
+            symbols = quantise(photograph.astype(np.float32), step_of(quality))
+            np.add.at(counts, choose_tables(network, symbols), 1)
+    save(counts)
     report("TAESD", latents[held_out])
     report("lite", own_latents(pixels[held_out]))
 
 
 def report(name: str, latents: NDArray[np.float16]) -> None:
     """Bits a symbol of held-out photographs, against an ideal zero-order coder of each."""
-    for quality in QUALITIES:
+    for quality in REPORTED_QUALITIES:
         coded, zero_order, count = 0, 0.0, 0
         for photograph in latents:
             symbols = quantise(photograph.astype(np.float32), step_of(quality))

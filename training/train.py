@@ -16,16 +16,19 @@ from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
-from django_latentimg.codec.lite import LiteDecoder, LiteEncoder, load_networks
+from django_latentimg.codec.distortion import pixel_loss, structure_loss, texture_loss
+from django_latentimg.codec.lite import SCALES, LiteDecoder, LiteEncoder
 from django_latentimg.codec.models import LITE_FOLDER
+from django_latentimg.codec.rate import Expecter
 
 from .data import Crops
 from .perceptual import Perceptual
 from .taesd import Taesd
 
-Module = TypeVar("Module", bound=torch.nn.Module)
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,10 @@ class Config:
     """Share of a batch whose latents are the teacher's."""
     detach_until: int
     """Before this step the encoder only imitates the teacher."""
+    structure: float
+    """Weight of 1 - SSIM in the decoder's loss."""
+    texture: float
+    """Weight of the difference of local energies in the decoder's loss."""
     perceptual: float
     """Weight of LPIPS in the decoder's loss."""
     distill: float
@@ -61,6 +68,8 @@ class Config:
     """Share of pictures whose latents are not quantised."""
     step_range: tuple[float, float]
     """Smallest and largest quantiser step, drawn log-uniformly."""
+    price: float
+    """Of a bit for every symbol, times the quantiser's step."""
     small_heads: float
     """Weight of the 1/2, 1/4 and 1/8 heads together."""
 
@@ -76,22 +85,28 @@ class Config:
         return self.learning_rate * rise * max(0.0, fall)
 
 
-def quantise(latents: Tensor, steps: Tensor, noisy: Tensor) -> Tensor:
+def quantise(latents: Tensor, steps: Tensor, noisy: Tensor, random: torch.Generator) -> Tensor:
     """Rounded to multiples of ``steps`` straight-through, or uniform noise where ``noisy``.
 
-    ``latents`` float (N, 4, h, w); ``steps`` float (N, 1, 1, 1), 0 leaves a picture as it is;
-    ``noisy`` bool (N, 1, 1, 1).
+    ``latents`` float (N, 4, h, w); ``steps`` float (N,); ``noisy`` bool (N,).
     """
-    safe = steps.clamp_min(1e-6)
-    rounded = latents + (torch.round(latents / safe) * safe - latents).detach()
-    noise = latents + (torch.rand_like(latents) - 0.5) * steps
-    quantised = torch.where(noisy, noise, rounded)
-    return torch.where(steps > 0, quantised, latents)
+    steps, noisy = steps.view(-1, 1, 1, 1), noisy.view(-1, 1, 1, 1)
+    rounded = latents + (torch.round(latents / steps) * steps - latents).detach()
+    uniform = torch.rand(latents.shape, generator=random).to(latents) - 0.5
+    noise = latents + uniform * steps
+    return torch.where(noisy, noise, rounded)
 
 
-def pixel_loss(decoded: Tensor, target: Tensor) -> Tensor:
-    difference = decoded - target
-    return difference.abs().mean() + difference.square().mean()
+def start_from_bundled(networks: nn.ModuleList) -> None:
+    """Give the networks the package's weights; a layer that it has not stays as it is."""
+    bundled = load_file(LITE_FOLDER / "diffusion_pytorch_model.safetensors")
+    state = networks.state_dict()
+    for name, value in bundled.items():
+        name = name.replace("encoder.", "0.", 1).replace("decoder.", "1.", 1)
+        if name in state and state[name].shape == value.shape:
+            state[name].copy_(value)
+        elif name in state:  # More inputs than it had: they begin without effect.
+            state[name].zero_()[:, : value.shape[1]].copy_(value)
 
 
 class Trainer:
@@ -104,11 +119,10 @@ class Trainer:
         self.crops = Crops(corpus, side=config.side, batch=config.batch, seed=config.seed)
         self.teacher = self.place(Taesd(teacher))
         self.perceptual = self.place(Perceptual(lpips))
-        networks = [LiteEncoder(), LiteDecoder()]
+        self.expecter = Expecter(self.device)
+        self.networks = self.place(nn.ModuleList([LiteEncoder(), LiteDecoder()]))
         if config.start_from_bundled:
-            bundled = load_networks(LITE_FOLDER)
-            networks = [bundled["encoder"], bundled["decoder"]]
-        self.networks = self.place(torch.nn.ModuleList(networks))
+            start_from_bundled(self.networks)
         self.encoder, self.decoder = self.networks
         self.average = {key: value.clone() for key, value in self.networks.state_dict().items()}
         self.optimiser = torch.optim.AdamW(
@@ -116,6 +130,8 @@ class Trainer:
         )
         self.step = 0
         self.seconds = 0.0
+        self.usual_norm = 1.0
+        """Running average of the gradient's norm."""
         self.checkpoint = run / "checkpoint.pt"
         if self.checkpoint.exists():
             self.resume()
@@ -130,6 +146,7 @@ class Trainer:
         self.average = state["average"]
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = state["step"], state["seconds"]
+        self.usual_norm = state["usual_norm"]
 
     def save(self) -> None:
         state = {
@@ -138,6 +155,7 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
+            "usual_norm": self.usual_norm,
         }
         fresh = self.checkpoint.with_suffix(".new")
         torch.save(state, fresh)
@@ -157,28 +175,35 @@ class Trainer:
         given = torch.cat([reference[:taught], own])
         low, high = (torch.tensor(bound).log() for bound in config.step_range)
         steps = torch.exp(low + (high - low) * torch.rand(count, generator=random))
-        steps = steps * (torch.rand(count, generator=random) >= config.clean_share)
+        clean = torch.rand(count, generator=random) < config.clean_share
         noisy = torch.rand(count, generator=random) < 0.5
-        shape = (-1, 1, 1, 1)
-        quantised = quantise(
-            given, steps.view(shape).to(self.device), noisy.view(shape).to(self.device)
+        steps, clean, noisy = (tensor.to(self.device) for tensor in (steps, clean, noisy))
+        quantised = torch.where(
+            clean.view(-1, 1, 1, 1), given, quantise(given, steps, noisy, random)
         )
+        with torch.autocast(self.device.type, enabled=False):
+            expected = self.expecter(quantised, steps)
+            bits = expected.bits(quantised, steps).mean((1, 2, 3))
+            hints = expected.hints(quantised, steps).detach() * ~clean.view(-1, 1, 1, 1)
         pictures = {
             scale: picture.float()
-            for scale, picture in self.decoder(quantised, steps.to(self.device)).items()
+            for scale, picture in self.decoder(quantised, steps * ~clean, hints, SCALES).items()
         }
         terms = {
             "pixels": pixel_loss(pictures[1], target),
+            "structure": config.structure * structure_loss(pictures[1], target),
+            "texture": config.texture * texture_loss(pictures[1], target),
             "perceptual": config.perceptual * self.perceptual(pictures[1], target).mean(),
             "small": config.small_heads
             * sum(pixel_loss(pictures[s], F.avg_pool2d(target, s)) for s in (2, 4, 8))
             / 3,
             "distill": (config.distill_early if early else config.distill)
             * F.mse_loss(latents, reference),
+            "rate": config.price * (bits * steps * ~clean)[taught:].mean(),
         }
         if not early and self.step % config.compatibility_every == 0:
             pair = slice(taught, taught + 2)
-            theirs = self.teacher.decode(latents[pair]).float()
+            theirs = self.teacher.decode(quantised[pair] + hints[pair, :4]).float()
             terms["compatibility"] = config.compatibility * (
                 pixel_loss(theirs, target[pair])
                 + config.perceptual * self.perceptual(theirs, target[pair]).mean()
@@ -194,14 +219,18 @@ class Trainer:
             terms = self.losses()
         self.optimiser.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward()
-        torch.nn.utils.clip_grad_norm_(self.networks.parameters(), 1.0)
-        self.optimiser.step()
+        # A few crops in a million would send networks without normalisation astray for good.
+        norm = float(nn.utils.clip_grad_norm_(self.networks.parameters(), 2 * self.usual_norm))
+        if norm < 10 * self.usual_norm:
+            self.optimiser.step()
+        self.usual_norm += 0.02 * (min(norm, 2 * self.usual_norm) - self.usual_norm)
         keep = min(0.999, (self.step + 1) / (self.step + 10))
         for key, value in self.networks.state_dict().items():
             self.average[key].lerp_(value, 1 - keep)
         self.step += 1
         self.seconds += time.monotonic() - started
-        return {name: float(value.detach()) for name, value in terms.items()}
+        values = {name: float(value.detach()) for name, value in terms.items()}
+        return values | {"norm": norm}
 
     def train(self) -> None:
         log = (self.run / "log.jsonl").open("a")
@@ -214,7 +243,7 @@ class Trainer:
                     "step": self.step,
                     "images": self.step * self.config.batch,
                     "seconds": round(self.seconds),
-                    "rate": self.config.rate_at(self.step),
+                    "learning_rate": self.config.rate_at(self.step),
                 } | {name: round(sum(values) / len(values), 5) for name, values in sums.items()}
                 print(json.dumps(row), flush=True)
                 log.write(json.dumps(row) + "\n")

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from django_latentimg.codec.lite import LiteDecoder, LiteEncoder
+from django_latentimg.codec.lite import HINTS, LiteDecoder, LiteEncoder
+from django_latentimg.codec.rate import Expecter
 
 from .data import Crops
 from .perceptual import Perceptual
@@ -19,25 +20,34 @@ def validate(checkpoint: Path, corpus: Path, teacher: Path, lpips: Path) -> None
     networks = torch.nn.ModuleList([LiteEncoder(), LiteDecoder()])
     networks.load_state_dict(state["average"])
     encoder, decoder = networks
-    taesd, perceptual = Taesd(teacher), Perceptual(lpips)
+    taesd, perceptual, expecter = Taesd(teacher), Perceptual(lpips), Expecter(torch.device("cpu"))
     pixels, reference = Crops(corpus, side=128, batch=8, seed=0).held_out()
     print(f"step {state['step']}, {len(pixels)} photographs")
 
-    def lite(latents: Tensor, step: float = 0.0) -> Tensor:
-        pictures: dict[int, Tensor] = decoder(latents, torch.full((len(latents),), step))
+    def lite(latents: Tensor, hints: Tensor | None = None, step: float = 0.0) -> Tensor:
+        if hints is None:
+            hints = torch.zeros(1, HINTS, *latents.shape[2:])
+        pictures: dict[int, Tensor] = decoder(latents, torch.full((1,), step), hints)
         return pictures[1]
 
-    def rounded(latents: Tensor, step: float = 0.5) -> Tensor:
-        return torch.round(latents / step) * step
+    def quantised(latents: Tensor, step: float = 0.5) -> tuple[Tensor, Tensor, float]:
+        rounded = torch.round(latents / step) * step
+        steps = torch.full((1,), step)
+        return rounded, expecter(rounded, steps).hints(rounded, steps), step
+
+    def centred(latents: Tensor) -> Tensor:
+        rounded, hints, _ = quantised(latents)
+        return rounded + hints[:, :4]
 
     pairs: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         "TAESD > TAESD": lambda x, z: taesd.decode(z),
         "TAESD > lite": lambda x, z: lite(z),
         "lite > lite": lambda x, z: lite(encoder(x)),
         "lite > TAESD": lambda x, z: taesd.decode(encoder(x)),
-        "TAESD > 0.5 > TAESD": lambda x, z: taesd.decode(rounded(z)),
-        "lite > 0.5 > lite": lambda x, z: lite(rounded(encoder(x)), 0.5),
-        "lite > 0.5 > TAESD": lambda x, z: taesd.decode(rounded(encoder(x))),
+        "TAESD > 0.5 > TAESD": lambda x, z: taesd.decode(centred(z)),
+        "lite > 0.5 > lite": lambda x, z: lite(*quantised(encoder(x))),
+        "lite > 1.0 > lite": lambda x, z: lite(*quantised(encoder(x), 1.0)),
+        "lite > 0.5 > TAESD": lambda x, z: taesd.decode(centred(encoder(x))),
     }
     with torch.inference_mode():
         for name, pair in pairs.items():

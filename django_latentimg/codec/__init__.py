@@ -3,7 +3,8 @@
 import hashlib
 import io
 import os
-from typing import BinaryIO
+from functools import cached_property
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +23,26 @@ __all__ = [
     "encode",
 ]
 
+if TYPE_CHECKING:
+    from .refine import Progress
+
 Source = bytes | str | os.PathLike[str] | BinaryIO | Image.Image
 
 
-def encode(image: Source, *, quality: int = 50, effort: int = 0, model: str = "lite") -> bytes:
+def encode(
+    image: Source,
+    *,
+    quality: int = 50,
+    effort: int = 0,
+    model: str = "lite",
+    progress: "Progress | None" = None,
+) -> bytes:
     """The blob of a picture: any file that Pillow reads, or a Pillow image.
 
     ``quality``: 1 to 100. ``effort``: 0, or up to 9 for as many rounds of refinement of the
-    latents. ``model``: ``lite``, or the folder or hub id of a diffusers autoencoder. Metadata is
-    dropped; colours become sRGB. Raises ``ImageError``, ``ModelError``.
+    latents, of which ``progress`` hears: it is called with the steps done and their total.
+    ``model``: ``lite``, or the folder or hub id of a diffusers autoencoder. Metadata is dropped;
+    colours become sRGB. Raises ``ImageError``, ``ModelError``.
     """
     from .models import SPACE, load_model
 
@@ -48,7 +60,9 @@ def encode(image: Source, *, quality: int = 50, effort: int = 0, model: str = "l
     if effort:
         from .refine import refine
 
-        latents = refine(latent_model, padded, latents, step=step, effort=effort)
+        latents = refine(
+            latent_model, padded, latents, quality=quality, effort=effort, progress=progress
+        )
     symbols = quantize.quantise(latents, step)
     chunks = {container.SYMBOLS: prior.encode_symbols(symbols, quality)}
     if alpha is not None:
@@ -72,7 +86,7 @@ def decode(blob: bytes, *, width: int | None = None, model: str = "lite") -> Ima
         width = max(1, width)
         target = width, max(1, round(latent.height * width / latent.width))
     scale = next(scale for scale in (8, 4, 2, 1) if full[0] >= scale * target[0])
-    rgb = load_model(model).decode(latent.latents(), step=latent.step, scale=scale)
+    rgb = load_model(model).decode(latent.rounded(), latent.hints(), step=latent.step, scale=scale)
     picture = Image.fromarray(rgb)
     if target == full:
         picture = picture.crop((0, 0, *full))
@@ -130,14 +144,38 @@ class Latent:
         """The quantiser's step, scaled latents."""
         return quantize.step_of(self.quality)
 
-    def symbols(self) -> NDArray[np.int64]:
-        """int64 (4, ceil(H/8), ceil(W/8)). Raises ``BlobError``."""
+    @cached_property
+    def _decoded(self) -> prior.Decoded:
         height, width = self._header.latent_shape
         return prior.decode_symbols(self._chunks[container.SYMBOLS], height, width, self.quality)
 
-    def latents(self) -> NDArray[np.float32]:
-        """float32 (4, ceil(H/8), ceil(W/8)), scaled SD 1.x latents. Raises ``BlobError``."""
+    def symbols(self) -> NDArray[np.int64]:
+        """int64 (4, ceil(H/8), ceil(W/8)). Raises ``BlobError``."""
+        return self._decoded.symbols
+
+    def rounded(self) -> NDArray[np.float32]:
+        """Symbols times step: float32 (4, ceil(H/8), ceil(W/8)). Raises ``BlobError``."""
         return quantize.dequantise(self.symbols(), self.step)
+
+    def hints(self) -> NDArray[np.float32]:
+        """What the prior knows beyond the symbols: float32 (8, ceil(H/8), ceil(W/8)).
+
+        Four planes from ``rounded()`` to where in its cell each latent is on average, in scaled
+        latents; four of the logarithm to base 2 of the spread it expected, in symbols. Raises
+        ``BlobError``.
+        """
+        symbols, expected, spread = self._decoded
+        offset = (expected - symbols).astype(np.float32)
+        shift = quantize.centroid(offset, spread, np.exp) * np.float32(self.step)
+        return np.concatenate([shift, np.log2(spread)])
+
+    def latents(self) -> NDArray[np.float32]:
+        """float32 (4, ceil(H/8), ceil(W/8)), scaled SD 1.x latents for any decoder of that space.
+
+        ``rounded()`` with the first four of ``hints()``: nearer to the encoder's latents than
+        rounding left them. Raises ``BlobError``.
+        """
+        return self.rounded() + self.hints()[:4]
 
     @property
     def has_alpha(self) -> bool:

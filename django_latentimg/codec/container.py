@@ -8,7 +8,7 @@ from .errors import BlobError
 from .pixels import MAX_PIXELS
 
 MAGIC = b"LIMG"
-VERSION = 1
+VERSION = 2
 
 SPACES = {1: "sd1"}
 """Latent spaces by their number in the header. ``sd1``: Stable Diffusion 1.x, scaled by 0.18215."""

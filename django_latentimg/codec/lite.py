@@ -9,6 +9,7 @@ No diffusers here: it takes seconds to import, and training runs where it is abs
 """
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -17,17 +18,23 @@ from torch import Tensor, nn
 WIDTHS = (128, 64, 32)
 """Channels at 1/8, 1/4 and 1/2 of the picture's resolution."""
 
-DEPTHS = (4, 2, 1)
-"""Residual blocks at 1/8, 1/4 and 1/2."""
+ENCODER_DEPTHS = (8, 2, 1)
+"""Residual blocks at 1/8, 1/4 and 1/2. A picture is encoded once, so this may take longer."""
+
+DECODER_DEPTHS = (4, 2, 1)
+"""The same; every rendition waits for these."""
 
 SCALES = (8, 4, 2, 1)
 """Denominators of the decoder's output resolutions."""
 
-MARGIN = 16
-"""Latent pixels around a tile that can influence its decoded centre (receptive field's radius).
+HINTS = 8
+"""Planes of what the prior tells the decoder."""
 
-Decoder: conv_in 1, two for each block at 1/8 (8), its up-convolution 1; half of that at 1/4
-(4 + 1), a quarter at 1/2 (2 + 1): 10 + 2.5 + 0.75, rounded up. The encoder mirrors it.
+MARGIN = 21
+"""Latent pixels around a tile that can influence its inside (receptive field's radius).
+
+Encoder: two for each block at 1/8 (16) and its last convolution 1; half of that at 1/4 (4 + 1), a
+quarter at 1/2 (2 + 1): 17 + 2.5 + 0.75, rounded up. The decoder has fewer blocks.
 """
 
 
@@ -36,13 +43,20 @@ def conv(channels_in: int, channels_out: int) -> nn.Conv2d:
     return nn.Conv2d(channels_in, channels_out, 3, padding=1)
 
 
+def double(channels: int, channels_out: int = 3) -> nn.Sequential:
+    """To twice the size in each direction."""
+    return nn.Sequential(conv(channels, channels_out * 4), nn.PixelShuffle(2))
+
+
 class Residual(nn.Module):
-    """``x + conv(relu(conv(x)))``."""
+    """``x + conv(relu(conv(x)))``; before training it changes nothing."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = conv(channels, channels)
         self.second = conv(channels, channels)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = x + self.second(torch.relu(self.first(x)))
@@ -61,7 +75,7 @@ class LiteEncoder(nn.Module):
     """
 
     def __init__(
-        self, widths: tuple[int, int, int] = WIDTHS, depths: tuple[int, int, int] = DEPTHS
+        self, widths: tuple[int, int, int] = WIDTHS, depths: tuple[int, int, int] = ENCODER_DEPTHS
     ) -> None:
         super().__init__()
         eighth, quarter, half = widths
@@ -84,43 +98,55 @@ class LiteEncoder(nn.Module):
 
 
 class LiteDecoder(nn.Module):
-    """Latents to pictures of every scale.
+    """Latents to pictures.
 
-    ``forward(latents, step, scale)``: float (N, 4, h, w) scaled SD 1.x latents and the quantiser's
-    step, float (N,) in the same units, 0 for latents that were never quantised ->
-    ``{denominator: float (N, 3, 8h/denominator, 8w/denominator)}`` in [-1, 1] for every scale in
-    8, 4, 2, 1 down to ``scale``. The network learns from ``step`` how much of the latents is
-    rounding noise.
+    ``forward(latents, step, hints, scales)``: float (N, 4, h, w) scaled SD 1.x latents; the
+    quantiser's step, float (N,) in the same units; float (N, 8, h, w), where the prior expected
+    each latent within its cell, in the same units, and the logarithm to base 2 of the spread it
+    expected, in symbols -> ``{scale: float (N, 3, 8h/scale, 8w/scale)}`` in [-1, 1] for each of
+    ``scales``, out of 8, 4, 2 and 1. The network learns from ``step`` and ``hints`` how much of the
+    latents is rounding noise; both are 0 for latents that were never quantised.
+
+    The heads of 1/8 and 1/4 leave after the first block, so a small rendition costs a small part
+    of the whole.
     """
 
     def __init__(
-        self, widths: tuple[int, int, int] = WIDTHS, depths: tuple[int, int, int] = DEPTHS
+        self, widths: tuple[int, int, int] = WIDTHS, depths: tuple[int, int, int] = DECODER_DEPTHS
     ) -> None:
         super().__init__()
         eighth, quarter, half = widths
-        self.enter = conv(5, eighth)
+        self.enter = conv(4 + 1 + HINTS, eighth)
         self.trunks = nn.ModuleList(
             residuals(channels, depth) for channels, depth in zip(widths, depths, strict=True)
         )
         self.rises = nn.ModuleList(
-            nn.Sequential(conv(below, above * 4), nn.PixelShuffle(2))
-            for below, above in ((eighth, quarter), (quarter, half))
+            double(below, above) for below, above in ((eighth, quarter), (quarter, half))
         )
-        self.heads = nn.ModuleList(conv(channels, 3) for channels in widths)
-        self.full_head = nn.Sequential(conv(half, 12), nn.PixelShuffle(2))
+        self.eighth_head = conv(eighth, 3)
+        self.quarter_head = nn.Sequential(conv(eighth, quarter), nn.ReLU(), double(quarter))
+        self.half_head = double(quarter)
+        self.full_head = double(half)
 
-    def forward(self, latents: Tensor, step: Tensor, scale: int = 1) -> dict[int, Tensor]:
+    def forward(
+        self, latents: Tensor, step: Tensor, hints: Tensor, scales: Collection[int] = (1,)
+    ) -> dict[int, Tensor]:
         plane = step.to(latents).view(-1, 1, 1, 1).expand(-1, 1, *latents.shape[2:])
-        x = self.enter(torch.cat([latents, plane], 1))
         pictures: dict[int, Tensor] = {}
-        for level, denominator in enumerate(SCALES[:3]):
-            x = self.trunks[level](x)
-            pictures[denominator] = self.heads[level](x)
-            if denominator == scale:
-                return pictures
-            if level < 2:
-                x = self.rises[level](x)
-        pictures[1] = self.full_head(x)
+        first_block, *blocks = self.trunks[0].children()
+        x = first_block(self.enter(torch.cat([latents, plane, hints], 1)))
+        if 8 in scales:
+            pictures[8] = self.eighth_head(x)
+        if 4 in scales:
+            pictures[4] = self.quarter_head(x)
+        if min(scales) < 4:
+            for block in blocks:
+                x = block(x)
+            x = self.trunks[1](self.rises[0](x))
+        if 2 in scales:
+            pictures[2] = self.half_head(x)
+        if 1 in scales:
+            pictures[1] = self.full_head(self.trunks[2](self.rises[1](x)))
         return pictures
 
 
@@ -129,8 +155,13 @@ def load_networks(folder: Path) -> nn.ModuleDict:
     from safetensors.torch import load_file
 
     configuration = json.loads((folder / "config.json").read_text())
-    sizes = tuple(configuration["widths"]), tuple(configuration["depths"])
-    networks = nn.ModuleDict({"encoder": LiteEncoder(*sizes), "decoder": LiteDecoder(*sizes)})
+    widths = tuple(configuration["widths"])
+    networks = nn.ModuleDict(
+        {
+            "encoder": LiteEncoder(widths, tuple(configuration["encoder_depths"])),
+            "decoder": LiteDecoder(widths, tuple(configuration["decoder_depths"])),
+        }
+    )
     weights = load_file(folder / "diffusion_pytorch_model.safetensors")
     networks.load_state_dict({name: weight.float() for name, weight in weights.items()})
     return networks

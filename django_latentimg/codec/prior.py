@@ -1,24 +1,29 @@
-"""The static prior: from the symbols already coded to the distribution of the next one.
+"""The prior: an integer network, from the symbols already coded to the distribution of the next.
 
-Normative for the bitstream, and in integers throughout. A symbol's expected value and spread are
-weighted sums over its causal neighbourhood; the fraction of the one and the logarithm of the other
-choose one of the stored tables of cumulative frequencies. Weights and tables are data
-(``weights/prior.npz``, made by ``training/prior.py``), one set for each of nine quantiser steps.
+Normative for the bitstream. Inputs, weights, activations and outputs are integers, kept in float64
+and below 2^53, so every sum is exact in any order and on any machine (Ballé et al., "Integer
+networks for data compression with latent-variable models", ICLR 2019). No float ever decides a
+probability. Weights and tables are data (``weights/prior.npz``, made by ``training/prior.py``).
 
-Order: anti-diagonals ``x + 2 y``, from the top of each downwards, and within a diagonal channel by
-channel. So the west, north, north-west and north-east neighbours are always known, and a whole
-diagonal of one channel is computed at once.
+Order: anti-diagonals ``x + 3 y``, from the top of each downwards, and within a diagonal channel by
+channel. So the two rings of neighbours above and to the left are always known, in all channels, and
+a whole diagonal of one channel is computed at once.
 
 ::
 
-            NN
-        NW  N  NE        the same place in the channels before
-    WW  W   ?
+    . . . . .
+    . . . . .      all four channels; and the same place in the channels before
+    . . ?
+
+The network sees dequantised latents and the quantiser's step, so one serves every quality. It
+gives a symbol's expected value and the logarithm of its spread, which choose one of the stored
+tables of cumulative frequencies.
 """
 
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,17 +32,31 @@ from .quantize import LARGEST_SYMBOL
 from .rangecoder import RangeDecoder, RangeEncoder
 
 Integers = NDArray[np.int64]
+Exact = NDArray[np.float64]
+"""Integers of less than 2^53, as float64."""
 
 CHANNELS = 4
 MARGIN = 2
 """Zeros around the symbols, for neighbours outside the picture."""
+NEIGHBOURS = tuple((dy, dx) for dy in (-2, -1, 0) for dx in (-2, -1, 0, 1, 2) if dy < 0 or dx < 0)
+"""(rows down, columns right), in the order of the network's inputs."""
 
-MEAN_BITS = 12
-"""Weights of the expected value are in units of 2^-12."""
-PHASE_BITS = 3
-"""Expected values are rounded down to eighths; the eighth chooses the table."""
-SPREAD_BITS = 10
-"""Weights of the spread, and the spread itself, are in units of 2^-10 symbols."""
+UNIT = 256
+"""Latents and activations are in units of 1/256."""
+LARGEST_LATENT = 16 * UNIT
+"""Dequantised latents beyond it are clipped before the network sees them."""
+WEIGHT_BITS = 12
+"""Weights are in units of 2^-12."""
+LARGEST_ACTIVATION = 1 << 15
+PHASES = 16
+"""Expected values are rounded down to sixteenths; the sixteenth chooses the table."""
+INVERSE_BITS = 16
+"""The inverse of the step is in units of 2^-16."""
+
+TABLES_PER_OCTAVE = 4
+SMALLEST_OCTAVE, LARGEST_OCTAVE = -6, 6
+"""Logarithms to base 2 of the spreads of the first and the last table, symbols."""
+SPREADS = (LARGEST_OCTAVE - SMALLEST_OCTAVE) * TABLES_PER_OCTAVE + 1
 
 REACH = 32
 """Tables hold the symbols from ``floor(expected) - REACH + 1`` to ``floor(expected) + REACH``."""
@@ -47,181 +66,200 @@ ESCAPE_BITS = 12
 
 
 @dataclass(frozen=True)
-class Weights:
-    """What training determined for one quantiser step.
+class Network:
+    """Weights for one quality; H hidden units for each channel. All integers, float64.
 
-    ``mean`` int64 (4, 9), over ``values()``; ``spread`` int64 (4, 11), over ``activities()``;
-    ``floor`` int64 (4,), the least spread.
+    ``context`` (4 (H + 2), 48) and ``bias`` (4 (H + 2), 1): the first layer and, in the last two
+    rows of each channel, a linear shortcut to its outputs; ``known`` (4, H + 2, 3): the same from
+    the channels before; ``hidden`` (4, H, H) with ``hidden_bias`` (4, H, 1); ``output`` (4, 2, H).
+    ``gain``: step in 1/256; ``inverse``: PHASES / step in 2^-24.
     """
 
-    mean: Integers
-    spread: Integers
-    floor: Integers
-
-
-@dataclass(frozen=True)
-class Tables:
-    """``thresholds`` int64 (S - 1,): spreads that separate the S tables; ``cumulative``: S × 8
-    lists of 66 integers."""
-
-    thresholds: Integers
-    cumulative: list[list[int]]
+    context: Exact
+    bias: Exact
+    known: Exact
+    hidden: Exact
+    hidden_bias: Exact
+    output: Exact
+    gain: float
+    inverse: float
 
 
 @cache
-def _data() -> dict[str, NDArray[np.int64]]:
+def load_weights() -> dict[str, NDArray[np.int64]]:
+    """The arrays of ``weights/prior.npz``; ``docs/format.md`` names them."""
     source = files(__package__) / "weights" / "prior.npz"
     with source.open("rb") as stored, np.load(stored, allow_pickle=False) as arrays:
         return {name: arrays[name].astype(np.int64) for name in arrays.files}
 
 
 @cache
-def load_tables() -> Tables:
-    data = _data()
-    return Tables(data["thresholds"], data["cumulative"].reshape(-1, ESCAPE + 2).tolist())
+def load_tables() -> list[list[int]]:
+    """``SPREADS * PHASES`` lists of 66 cumulative frequencies."""
+    tables: list[list[int]] = load_weights()["cumulative"].tolist()
+    return tables
 
 
 @cache
-def load_weights(quality: int) -> Weights:
-    """Weights of the nearest of the nine steps, qualities 0, 12.5, 25 ... 100."""
-    data = _data()
-    nearest = (2 * quality + 12) // 25
-    return Weights(data["mean"][nearest], data["spread"][nearest], data["floor"][nearest])
-
-
-def values(own: Integers, before: Integers) -> Integers:
-    """Inputs of the expected value, int64 (9, n).
-
-    ``own`` (6, n): W, N, NW, NE, WW, NN of the channel; ``before`` (3, n): the same place in the
-    other three channels, 0 where not yet coded.
-    """
-    return np.concatenate([own, before])
-
-
-def activities(own: Integers, before: Integers, west: Integers, north: Integers) -> Integers:
-    """Inputs of the spread, int64 (11, n): how much the symbols change nearby.
-
-    ``west``, ``north`` (3, n): W and N of the other channels; ``before`` as in ``values()``, with
-    W + N halved (rounded down) where not yet coded, which makes its term nearly 0.
-    """
-    w, n, nw, ne, ww, nn = own
-    changes: Integers = np.abs(
-        np.concatenate(
-            [
-                np.stack([w - nw, n - nw, n - ne, w - ww, n - nn]),
-                west - north,
-                2 * before - west - north,
-            ]
-        )
-    )
-    return changes
-
-
-OTHERS = tuple(tuple(c for c in range(CHANNELS) if c != own) for own in range(CHANNELS))
-
-
-def neighbours(padded: Integers, channel: int, places: Integers) -> tuple[Integers, Integers]:
-    """(values, activities) of one channel at ``places``, flat indices into a padded plane.
-
-    ``padded``: int64 (4, h + 2 MARGIN, w + 2 MARGIN). Channels from ``channel`` on are not read at
-    ``places`` themselves.
-    """
-    stride = padded.shape[2]
-    planes = padded.reshape(CHANNELS, -1)
-    offsets = np.array([-1, -stride, -stride - 1, -stride + 1, -2, -2 * stride])
-    own = planes[channel][places + offsets[:, None]]
-    others = list(OTHERS[channel])
-    west = planes[others][:, places - 1]
-    north = planes[others][:, places - stride]
-    known = planes[others[:channel]][:, places]
-    unknown = np.zeros((CHANNELS - 1 - channel, len(places)), np.int64)
-    middle = (west[channel:] + north[channel:]) // 2
-    return (
-        values(own, np.concatenate([known, unknown])),
-        activities(own, np.concatenate([known, middle]), west, north),
+def load_network(quality: int) -> Network:
+    data = {name: value.astype(np.float64) for name, value in load_weights().items()}
+    return Network(
+        context=data["context"],
+        bias=data["bias"][:, None] + data["step"][:, None] * step_input(quality),
+        known=data["known"],
+        hidden=data["hidden"],
+        hidden_bias=data["hidden_bias"][:, :, None],
+        output=data["output"],
+        gain=float(data["gain"][quality - 1]),
+        inverse=float(data["inverse"][quality - 1]),
     )
 
 
-def distributions(
-    inputs: tuple[Integers, Integers], channel: int, weights: Weights, tables: Tables
-) -> tuple[Integers, Integers]:
-    """(symbol at index 0 of the table, table's index) for each place.
+def step_input(quality: int) -> int:
+    """The logarithm of the step, as the network sees it: 32 qualities are one ``UNIT``."""
+    return (50 - quality) * UNIT // 32
 
-    With |symbols| < 2^11, weights < 2^16 and 11 inputs, every sum stays below 2^32.
-    """
-    expected = weights.mean[channel] @ inputs[0] >> (MEAN_BITS - PHASE_BITS)
-    spread = weights.floor[channel] + weights.spread[channel] @ inputs[1]
-    scale = np.searchsorted(tables.thresholds, spread, side="right")
-    phases = 1 << PHASE_BITS
-    first = (expected >> PHASE_BITS) - REACH + 1
-    return first, scale * phases + (expected & (phases - 1))
+
+def neighbour_offsets(height: int, width: int) -> Integers:
+    """int64 (48,): from a place in the first padded plane to the network's inputs."""
+    stride = width + 2 * MARGIN
+    plane = (height + 2 * MARGIN) * stride
+    return np.array(
+        [channel * plane + dy * stride + dx for channel in range(CHANNELS) for dy, dx in NEIGHBOURS]
+    )
 
 
 def diagonals(height: int, width: int) -> list[Integers]:
-    """Flat indices into a padded plane, one array for each anti-diagonal ``x + 2 y``."""
+    """Flat indices into a padded plane, one array for each anti-diagonal ``x + 3 y`` with any."""
     stride = width + 2 * MARGIN
     result: list[Integers] = []
-    for diagonal in range(width + 2 * height - 2):
-        y = np.arange(max(0, (diagonal - width + 2) // 2), min(height - 1, diagonal // 2) + 1)
-        result.append((y + MARGIN) * stride + (diagonal - 2 * y + MARGIN))
+    for diagonal in range(width + 3 * height - 3):
+        y = np.arange(max(0, (diagonal - width + 3) // 3), min(height - 1, diagonal // 3) + 1)
+        if len(y):
+            result.append((y + MARGIN) * stride + (diagonal - 3 * y + MARGIN))
     return result
+
+
+def to_inputs(symbols: Integers, network: Network) -> Exact:
+    """Symbols as clipped latents in 1/256."""
+    return _clip(symbols * np.float64(network.gain), -LARGEST_LATENT, LARGEST_LATENT)
+
+
+def first_layer(network: Network, latents: Exact, inputs: Integers) -> Exact:
+    """What all channels of the places need of their neighbours: (4, H + 2, n).
+
+    ``latents``: flat, padded; ``inputs`` (48, n): indices into them.
+    """
+    layer = network.context @ latents.take(inputs) + network.bias
+    return layer.reshape(CHANNELS, -1, inputs.shape[1])
+
+
+def distributions(
+    network: Network, channel: int, layer: Exact, known: Exact
+) -> tuple[Exact, Exact]:
+    """(symbol at index 0 of the table, table's index) for each place of one channel.
+
+    ``layer`` (H + 2, n): the channel's part of ``first_layer()``; ``known`` (channel, n): latents
+    of the channels before, at the same places.
+    """
+    if channel:
+        layer = layer + network.known[channel, :, :channel] @ known
+    hidden = _activate(layer[:-2])
+    hidden = _activate(network.hidden[channel] @ hidden + network.hidden_bias[channel])
+    outputs = _shift(network.output[channel] @ hidden + layer[-2:], WEIGHT_BITS)
+    expected = _shift(outputs[0] * network.inverse, INVERSE_BITS)
+    whole = np.floor(expected / PHASES)
+    spread = (
+        np.floor(outputs[1] / (UNIT // TABLES_PER_OCTAVE)) - SMALLEST_OCTAVE * TABLES_PER_OCTAVE
+    )
+    spread = _clip(spread, 0, SPREADS - 1)
+    return whole - (REACH - 1), spread * PHASES + (expected - whole * PHASES)
+
+
+def _shift(values: Exact, bits: int) -> Exact:
+    """``values >> bits``: multiplying by a power of two is exact."""
+    return np.floor(values * 2.0**-bits)
+
+
+def _activate(values: Exact) -> Exact:
+    return _clip(_shift(values, WEIGHT_BITS), 0, LARGEST_ACTIVATION)
+
+
+def _clip(values: Exact, low: float, high: float) -> Exact:
+    # np.clip takes three times as long for so few values.
+    clipped: Exact = np.minimum(np.maximum(values, low), high)
+    return clipped
 
 
 def encode_symbols(symbols: Integers, quality: int) -> bytes:
     """int64 symbols (4, h, w), |symbol| <= 2047 -> entropy-coded bytes."""
-    weights, tables = load_weights(quality), load_tables()
+    network, tables = load_network(quality), load_tables()
     _, height, width = symbols.shape
-    padded = np.pad(symbols, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)))
-    planes = padded.reshape(CHANNELS, -1)
-    order = diagonals(height, width)
-    everywhere = np.concatenate(order)
-    coded: list[tuple[list[int], list[int], list[int]]] = []
-    for channel in range(CHANNELS):
-        first, table = distributions(
-            neighbours(padded, channel, everywhere), channel, weights, tables
-        )
-        symbol = planes[channel][everywhere]
-        coded.append((symbol.tolist(), (symbol - first).tolist(), table.tolist()))
-
+    padded = np.pad(symbols, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN))).reshape(CHANNELS, -1)
+    latents = to_inputs(padded, network)
+    offsets = neighbour_offsets(height, width)[:, None]
     encoder = RangeEncoder()
-    start = 0
-    for places in order:
-        end = start + len(places)
-        for symbol_list, index_list, table_list in coded:
-            for at in range(start, end):
-                cumulative = tables.cumulative[table_list[at]]
-                index = index_list[at]
-                if 0 <= index < ESCAPE:
-                    low = cumulative[index]
-                    encoder.encode(low, cumulative[index + 1] - low)
-                else:
-                    low = cumulative[ESCAPE]
-                    encoder.encode(low, cumulative[ESCAPE + 1] - low)
-                    encoder.encode_bits(symbol_list[at] + LARGEST_SYMBOL, ESCAPE_BITS)
-        start = end
+    for places in diagonals(height, width):
+        layers = first_layer(network, latents, places + offsets)
+        for channel in range(CHANNELS):
+            first, table = distributions(
+                network, channel, layers[channel], latents[:channel, places]
+            )
+            there = padded[channel, places]
+            index = there - first.astype(np.int64)
+            index[(index < 0) | (index >= ESCAPE)] = ESCAPE
+            for chosen, at, symbol in zip(
+                table.astype(np.int64).tolist(), index.tolist(), there.tolist(), strict=True
+            ):
+                cumulative = tables[chosen]
+                start = cumulative[at]
+                encoder.encode(start, cumulative[at + 1] - start)
+                if at == ESCAPE:
+                    encoder.encode_bits(symbol + LARGEST_SYMBOL, ESCAPE_BITS)
     return encoder.finish()
 
 
-def decode_symbols(data: bytes, height: int, width: int, quality: int) -> Integers:
-    """Inverse of ``encode_symbols``: int64 (4, height, width). Raises ``BlobError``."""
-    weights, tables = load_weights(quality), load_tables()
-    padded = np.zeros((CHANNELS, height + 2 * MARGIN, width + 2 * MARGIN), np.int64)
-    planes = padded.reshape(CHANNELS, -1)
+class Decoded(NamedTuple):
+    """Symbols, and what the prior thought of each before it was known."""
+
+    symbols: Integers
+    """int64 (4, h, w)."""
+    expected: NDArray[np.float32]
+    """float32 (4, h, w): expected value, symbols."""
+    spread: NDArray[np.float32]
+    """float32 (4, h, w): spread of the logistic distribution, symbols."""
+
+
+def decode_symbols(data: bytes, height: int, width: int, quality: int) -> Decoded:
+    """Inverse of ``encode_symbols``, for (4, height, width). Raises ``BlobError``."""
+    network, tables = load_network(quality), load_tables()
+    shape = CHANNELS, height + 2 * MARGIN, width + 2 * MARGIN
+    symbols, firsts, chosen = np.zeros((3, *shape), np.int64).reshape(3, CHANNELS, -1)
+    latents = np.zeros(shape).reshape(CHANNELS, -1)
+    offsets = neighbour_offsets(height, width)[:, None]
     decoder = RangeDecoder(data)
     for places in diagonals(height, width):
+        layers = first_layer(network, latents, places + offsets)
         for channel in range(CHANNELS):
             first, table = distributions(
-                neighbours(padded, channel, places), channel, weights, tables
+                network, channel, layers[channel], latents[:channel, places]
             )
-            decoded: list[int] = []
-            for base, chosen in zip(first.tolist(), table.tolist(), strict=True):
-                index = decoder.decode(tables.cumulative[chosen])
-                if index == ESCAPE:
-                    # 4095, which no encoder writes, is read as the largest symbol.
-                    raw = decoder.decode_bits(ESCAPE_BITS) - LARGEST_SYMBOL
-                    decoded.append(min(raw, LARGEST_SYMBOL))
-                else:
-                    decoded.append(min(max(base + index, -LARGEST_SYMBOL), LARGEST_SYMBOL))
-            planes[channel][places] = decoded
+            run = [tables[index] for index in table.astype(np.int64).tolist()]
+            index = np.array(decoder.decode_run(run, ESCAPE, ESCAPE_BITS))
+            decoded = np.where(
+                index < ESCAPE, index + first.astype(np.int64), index - ESCAPE - LARGEST_SYMBOL
+            )
+            # 4095 after an escape, which no encoder writes, is read as the largest symbol.
+            decoded = np.minimum(np.maximum(decoded, -LARGEST_SYMBOL), LARGEST_SYMBOL)
+            symbols[channel, places] = decoded
+            firsts[channel, places] = first
+            chosen[channel, places] = table
+            latents[channel, places] = to_inputs(decoded, network)
     decoder.finish()
-    return padded[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+    symbols, firsts, chosen = (
+        plane.reshape(shape)[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+        for plane in (symbols, firsts, chosen)
+    )
+    expected = firsts + (REACH - 1) + (chosen % PHASES + 0.5) / PHASES
+    octaves = SMALLEST_OCTAVE + (chosen // PHASES + 0.5) / TABLES_PER_OCTAVE
+    return Decoded(symbols, expected.astype(np.float32), np.exp2(octaves).astype(np.float32))

@@ -6,7 +6,7 @@ against the distribution's entropy, because the range never has fewer than 24 bi
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .errors import BlobError
 
@@ -76,21 +76,38 @@ class RangeDecoder:
 
     def decode(self, cumulative: Sequence[int]) -> int:
         """Index of the next symbol. Raises ``BlobError`` when the bytes have run out."""
-        unit = self._range >> TOTAL_BITS
-        target = self._code // unit
-        if target >= TOTAL:
-            raise BlobError("The entropy-coded bytes are damaged.")
-        symbol = bisect_right(cumulative, target) - 1
-        start = cumulative[symbol]
-        self._code -= unit * start
-        self._range = unit * (cumulative[symbol + 1] - start)
-        while self._range < _BOTTOM:
-            if self._position >= len(self._data):
-                raise BlobError("The entropy-coded bytes end too early.")
-            self._code = self._code << 8 | self._data[self._position]
-            self._position += 1
-            self._range <<= 8
-        return symbol
+        return self.decode_run([cumulative])[0]
+
+    def decode_run(
+        self, distributions: Iterable[Sequence[int]], escape: int = -1, escape_bits: int = 0
+    ) -> list[int]:
+        """Indices of the next symbols; ``escape + bits`` where ``escape`` and bits were coded.
+
+        Raises ``BlobError`` when the bytes have run out.
+        """
+        data, position, code, range_ = self._data, self._position, self._code, self._range
+        indices: list[int] = []
+        try:
+            for cumulative in distributions:
+                unit = range_ >> TOTAL_BITS
+                index = bisect_right(cumulative, code // unit) - 1
+                start = cumulative[index]
+                code -= unit * start
+                range_ = unit * (cumulative[index + 1] - start)
+                while range_ < _BOTTOM:
+                    code = code << 8 | data[position]
+                    position += 1
+                    range_ <<= 8
+                if index == escape:
+                    self._position, self._code, self._range = position, code, range_
+                    index += self.decode_bits(escape_bits)
+                    position, code, range_ = self._position, self._code, self._range
+                indices.append(index)
+        except IndexError:
+            # Beyond the last byte, or beyond the end of the distribution.
+            raise BlobError("The entropy-coded bytes are damaged or end too early.") from None
+        self._position, self._code, self._range = position, code, range_
+        return indices
 
     def decode_bits(self, bits: int) -> int:
         """``bits`` (at most 15) equally likely bits."""

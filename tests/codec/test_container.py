@@ -65,7 +65,8 @@ def test_unpack__refuses_every_flipped_bit(position):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"version": 2},
+        {"version": 1},
+        {"version": 3},
         {"flags": 1},
         {"space": 9},
         {"quality": 0},

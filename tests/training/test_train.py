@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import shared
+from training.train import Config, Trainer
+
+FURTHER = Path(__file__).parent.parent.parent / "training" / "further.toml"
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    """Ten soft pictures with made-up latents, in the arrays that ``prepare`` writes."""
+    folder = tmp_path_factory.mktemp("corpus")
+    random = np.random.default_rng(0)
+    coarse = random.integers(0, 255, (10, 3, 20, 20), np.uint8)
+    np.save(folder / "pixels.npy", coarse.repeat(16, 2).repeat(16, 3))
+    np.save(folder / "latents.npy", random.normal(0, 0.7, (10, 4, 40, 40)).astype(np.float16))
+    return folder
+
+
+@pytest.fixture
+def trainer(corpus, tmp_path):
+    """Makes trainers of one run; a later one resumes where an earlier one saved."""
+    teacher, lpips = shared("models/taesd"), shared("metrics/lpips_squeeze")
+    values = vars(Config.read(FURTHER)) | {
+        "batch": 4, "side": 64, "steps": 6, "decay_from": 3, "warmup": 1, "compatibility_every": 2
+    }  # fmt: skip
+
+    def make(run: str) -> Trainer:
+        folder = tmp_path / run
+        folder.mkdir(exist_ok=True)
+        return Trainer(Config(**values), corpus, folder, teacher, lpips)
+
+    return make
+
+
+def test_trainer__goes_on_as_if_it_had_not_been_interrupted(trainer):
+    whole = trainer("whole")
+    expected = [whole.advance() for _ in range(6)]
+    first = trainer("parts")
+    told = [first.advance() for _ in range(3)]
+    first.save()
+    second = trainer("parts")
+    assert second.step == 3
+    told += [second.advance() for _ in range(3)]
+    assert told == expected
+    for name, value in whole.average.items():
+        assert torch.equal(value, second.average[name]), name
+
+
+def test_trainer__lowers_the_loss_of_a_batch(trainer):
+    one = trainer("one")
+    terms = []
+    for _ in range(6):
+        one.step = 1  # The same crops, steps and noise every time.
+        terms.append(one.advance())
+    for name in ("pixels", "perceptual", "distill"):
+        assert terms[-1][name] < terms[0][name], name
+
+
+def test_trainer__starts_from_the_bundled_weights(trainer):
+    from django_latentimg.codec.models import load_model
+
+    bundled = load_model("lite").network.state_dict()
+    for name, value in trainer("fresh").networks.state_dict().items():
+        name = name.replace("0.", "encoder.", 1) if name[0] == "0" else "decoder." + name[2:]
+        assert torch.equal(value, bundled[name]), name
