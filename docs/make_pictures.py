@@ -11,6 +11,7 @@ import skimage
 from PIL import Image
 
 from django_latentimg import codec
+from django_latentimg.conf import Values
 
 GAP = 8
 TARGET = Path(__file__).parent / "images" / "side_by_side.webp"
@@ -19,7 +20,7 @@ TARGET = Path(__file__).parent / "images" / "side_by_side.webp"
 def main() -> None:
     path = Path(skimage.__file__).parent / "data" / "coffee.png"
     source = Image.open(path).convert("RGB")
-    blob = codec.encode(source)
+    blob = codec.encode(source, effort=Values.EFFORT)
     decoded = codec.decode(blob)
     sheet = Image.new("RGB", (source.width * 2 + GAP, source.height), "white")
     sheet.paste(source, (0, 0))

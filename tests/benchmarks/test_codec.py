@@ -15,7 +15,7 @@ def rows(name: str, factor: float, qualities: tuple[int, ...]) -> list[dict[str,
         for shown in ("one", "two"):
             rate = factor * 0.05 * 2 ** (number / 2)
             grows = 10 * np.log2(rate / factor) + (5 if shown == "two" else 0)
-            values = {"bytes": 1000 * rate, "bpp": rate, "encode_s": 1.0, "decode_s": 1.0}
+            values = {"bytes": 1000 * rate, "bpp": rate}
             values |= dict.fromkeys(benchmark.MEASURES, grows)
             values |= dict.fromkeys(benchmark.SMALLER_IS_BETTER, -grows)
             key = {"view": "crop", "picture": shown, "codec": name, "parameter": str(quality)}
