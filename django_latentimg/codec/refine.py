@@ -25,6 +25,8 @@ Progress = Callable[[int, int], None]
 STEPS_PER_EFFORT = 5
 LEARNING_RATE = 0.03
 """At the first step, in quantiser steps; falls linearly to a fifth."""
+LONG = 20
+"""With more steps than these each is smaller, so that the last ones settle."""
 COARSE = 1.0
 STRUCTURE = 0.3
 TEXTURE = 1.0
@@ -116,8 +118,9 @@ def _refine_tile(
 
     variable = torch.from_numpy(window[None].copy()).to(model.device)[inside].requires_grad_()
     optimiser = torch.optim.Adam([variable], betas=(0.9, 0.95))
+    first_rate = LEARNING_RATE * step * min(1.0, LONG / steps)
     for number in range(steps):
-        optimiser.param_groups[0]["lr"] = LEARNING_RATE * step * (1 - 0.8 * number / steps)
+        optimiser.param_groups[0]["lr"] = first_rate * (1 - 0.8 * number / steps)
         (variable.grad,) = torch.autograd.grad(cost(variable), variable)
         optimiser.step()
         report(number + 1)
