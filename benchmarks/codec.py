@@ -19,6 +19,7 @@ from PIL import Image
 
 from .bjontegaard import Curve, at_rate, delta_rate
 from .codecs import Codec, all_codecs
+from .lite_model import RESULTS
 from .metrics import (
     Lpips,
     Pixels,
@@ -30,7 +31,6 @@ from .metrics import (
     texture,
 )
 
-RESULTS = Path(__file__).parent / "results"
 KEY = ("view", "picture", "codec", "parameter", "version")
 MEASURES = {
     "psnr": "PSNR",

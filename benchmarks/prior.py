@@ -8,8 +8,6 @@ decode of an AVIF of the same picture. Writes ``benchmarks/results/prior.md``.
 
 import argparse
 import io
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +18,8 @@ from django_latentimg.codec import prior
 from django_latentimg.codec.models import load_model
 from django_latentimg.codec.quantize import quantise, step_of
 from django_latentimg.codec.rangecoder import TOTAL
-from training.prior import choose_tables
 
+from .codec import fastest
 from .lite_model import RESULTS
 from .metrics import centre_crop
 
@@ -39,19 +37,10 @@ def zero_order_bits(symbols: NDArray[np.int64]) -> float:
 
 def table_bits(symbols: NDArray[np.int64], quality: int) -> float:
     """Entropy under the chosen tables; what the range coder is held against."""
-    tables, indices = choose_tables(prior.load_network(quality), symbols)
+    tables, indices, _ = prior.choose_tables(symbols, quality)
     frequencies = np.diff(np.array(prior.load_tables()), axis=1)
     escapes = int((indices == prior.ESCAPE).sum()) * prior.ESCAPE_BITS
     return float(-np.log2(frequencies[tables, indices] / TOTAL).sum()) + escapes
-
-
-def fastest(work: Callable[[], object], repeats: int = 5) -> float:
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return min(times)
 
 
 def decode_times(side: tuple[int, int], rgb: NDArray[np.uint8]) -> tuple[float, float]:

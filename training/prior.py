@@ -20,6 +20,7 @@ from django_latentimg.codec import prior
 from django_latentimg.codec.models import load_model
 from django_latentimg.codec.quantize import quantise, step_of
 from django_latentimg.codec.rangecoder import TOTAL
+from django_latentimg.codec.rate import neighbours
 
 from .data import HOLD_OUT
 
@@ -78,18 +79,6 @@ def bits(symbols: Tensor, expected: Tensor, spread: Tensor) -> Tensor:
     return -torch.log2((upper - lower).clamp_min(2.0**-prior.ESCAPE_BITS))
 
 
-def gather(latents: Tensor) -> Tensor:
-    """(N, 4, h, w) -> (48, N h w), the neighbours in the order of ``prior.NEIGHBOURS``."""
-    _, _, height, width = latents.shape
-    padded = F.pad(latents, (prior.MARGIN,) * 4)
-    views = [
-        padded[:, channel, 2 + dy : 2 + dy + height, 2 + dx : 2 + dx + width].reshape(-1)
-        for channel in range(prior.CHANNELS)
-        for dy, dx in prior.NEIGHBOURS
-    ]
-    return torch.stack(views)
-
-
 def train_network(latents: NDArray[np.float16], seed: int) -> PriorNetwork:
     """``latents`` (N, 4, 40, 40)."""
     torch.manual_seed(seed)
@@ -110,7 +99,7 @@ def train_network(latents: NDArray[np.float16], seed: int) -> PriorNetwork:
         pixels = drawn.shape[2] * drawn.shape[3]
         step = (torch.log2(steps / 0.5) * 25 / 32).flatten().repeat_interleave(pixels)
         here = known.permute(1, 0, 2, 3).reshape(prior.CHANNELS, -1)
-        expected, spread = network(gather(known), here, step)
+        expected, spread = network(neighbours(known), here, step)
         each = steps.flatten().repeat_interleave(pixels)
         loss = bits(here / each, expected / each, torch.exp2(spread.clamp(-6, 6))).mean()
         optimiser.zero_grad()
@@ -169,31 +158,6 @@ def to_cumulative(counts: NDArray[np.float64]) -> NDArray[np.uint16]:
     return np.cumsum(cumulative, -1).astype(np.uint16)
 
 
-def choose_tables(
-    network: prior.Network, symbols: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(table, index in it) of every symbol of a picture, flat, by the integer network."""
-    _, height, width = symbols.shape
-    margin = prior.MARGIN
-    padded = np.pad(symbols, ((0, 0), (margin, margin), (margin, margin)))
-    padded = padded.reshape(prior.CHANNELS, -1)
-    latents = prior.to_inputs(padded, network)
-    places = np.concatenate(prior.diagonals(height, width))
-    layers = prior.first_layer(
-        network, latents, places + prior.neighbour_offsets(height, width)[:, None]
-    )
-    chosen, indices = [], []
-    for channel in range(prior.CHANNELS):
-        first, table = prior.distributions(
-            network, channel, layers[channel], latents[:channel, places]
-        )
-        index = padded[channel, places] - first.astype(np.int64)
-        index[(index < 0) | (index >= prior.ESCAPE)] = prior.ESCAPE
-        chosen.append(table.astype(np.int64))
-        indices.append(index)
-    return np.concatenate(chosen), np.concatenate(indices)
-
-
 def own_latents(photographs: NDArray[np.uint8]) -> NDArray[np.float16]:
     """uint8 (N, 3, 320, 320) -> what the bundled encoder makes of them, float16."""
     encoder = load_model("lite")
@@ -223,10 +187,9 @@ def train_prior(corpus: Path, target: Path, seed: int = 20223) -> None:
     save(counts)
     half = TABLE_PHOTOGRAPHS // 2
     for quality in TABLE_QUALITIES:
-        network = prior.load_network(quality)
         for photograph in np.concatenate([chosen[:half], chosen[-half:]]):
             symbols = quantise(photograph.astype(np.float32), step_of(quality))
-            np.add.at(counts, choose_tables(network, symbols), 1)
+            np.add.at(counts, prior.choose_tables(symbols, quality)[:2], 1)
     save(counts)
     report("TAESD", latents[held_out])
     report("lite", own_latents(pixels[held_out]))

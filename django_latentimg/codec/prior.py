@@ -191,31 +191,51 @@ def _clip(values: Exact, low: float, high: float) -> Exact:
     return clipped
 
 
-def encode_symbols(symbols: Integers, quality: int) -> bytes:
-    """int64 symbols (4, h, w), |symbol| <= 2047 -> entropy-coded bytes."""
-    network, tables = load_network(quality), load_tables()
+def choose_tables(symbols: Integers, quality: int) -> tuple[Integers, Integers, Integers]:
+    """Of symbols that are all known: (table, index in it, symbol), int64 (4, h w) each.
+
+    In the order of ``diagonals()``; index ``ESCAPE`` where the table does not reach.
+    """
+    network = load_network(quality)
     _, height, width = symbols.shape
     padded = np.pad(symbols, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN))).reshape(CHANNELS, -1)
     latents = to_inputs(padded, network)
     offsets = neighbour_offsets(height, width)[:, None]
-    encoder = RangeEncoder()
+    parts: list[tuple[Integers, Integers, Integers]] = []
+    # A diagonal at a time, because the network's inputs are 48 for every place.
     for places in diagonals(height, width):
         layers = first_layer(network, latents, places + offsets)
-        for channel in range(CHANNELS):
-            first, table = distributions(
-                network, channel, layers[channel], latents[:channel, places]
-            )
-            there = padded[channel, places]
-            index = there - first.astype(np.int64)
-            index[(index < 0) | (index >= ESCAPE)] = ESCAPE
-            for chosen, at, symbol in zip(
-                table.astype(np.int64).tolist(), index.tolist(), there.tolist(), strict=True
-            ):
-                cumulative = tables[chosen]
-                start = cumulative[at]
-                encoder.encode(start, cumulative[at + 1] - start)
-                if at == ESCAPE:
-                    encoder.encode_bits(symbol + LARGEST_SYMBOL, ESCAPE_BITS)
+        chosen = np.array(
+            [
+                distributions(network, channel, layers[channel], latents[:channel, places])
+                for channel in range(CHANNELS)
+            ]
+        ).astype(np.int64)
+        there = padded[:, places]
+        index = there - chosen[:, 0]
+        index[(index < 0) | (index >= ESCAPE)] = ESCAPE
+        parts.append((chosen[:, 1], index, there))
+    tables, indices, ordered = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
+    return tables, indices, ordered
+
+
+def encode_symbols(symbols: Integers, quality: int) -> bytes:
+    """int64 symbols (4, h, w), |symbol| <= 2047 -> entropy-coded bytes."""
+    tables = load_tables()
+    _, height, width = symbols.shape
+    coded = [planes.tolist() for planes in choose_tables(symbols, quality)]
+    encoder = RangeEncoder()
+    start = 0
+    for places in diagonals(height, width):
+        end = start + len(places)
+        for table, index, symbol in zip(*coded, strict=True):
+            for at in range(start, end):
+                cumulative, chosen = tables[table[at]], index[at]
+                low = cumulative[chosen]
+                encoder.encode(low, cumulative[chosen + 1] - low)
+                if chosen == ESCAPE:
+                    encoder.encode_bits(symbol[at] + LARGEST_SYMBOL, ESCAPE_BITS)
+        start = end
     return encoder.finish()
 
 

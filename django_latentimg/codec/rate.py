@@ -39,6 +39,19 @@ class Expectation(NamedTuple):
         return torch.cat([centroid(offset, self.spread, torch.exp) * each, self.spread.log2()], 1)
 
 
+def neighbours(latents: Tensor) -> Tensor:
+    """(N, 4, h, w) -> (48, N h w), in the order of ``prior.NEIGHBOURS``; zeros outside."""
+    _, channels, height, width = latents.shape
+    margin = prior.MARGIN
+    padded = F.pad(latents, (margin,) * 4)
+    views = [
+        padded[:, channel, margin + dy : margin + dy + height, margin + dx : margin + dx + width]
+        for channel in range(channels)
+        for dy, dx in prior.NEIGHBOURS
+    ]
+    return torch.stack([view.reshape(-1) for view in views])
+
+
 class Expecter:
     """The prior's network with float weights, on one device."""
 
@@ -61,23 +74,9 @@ class Expecter:
         What is outside counts as zero.
         """
         count, channels, height, width = latents.shape
-        margin = prior.MARGIN
-        padded = F.pad(latents.transpose(0, 1), (margin,) * 4)
-        neighbours = torch.stack(
-            [
-                padded[
-                    channel,
-                    :,
-                    margin + dy : margin + dy + height,
-                    margin + dx : margin + dx + width,
-                ].reshape(-1)
-                for channel in range(channels)
-                for dy, dx in prior.NEIGHBOURS
-            ]
-        )
         here = latents.transpose(0, 1).reshape(channels, -1)
         step = torch.log2(steps / 0.5) / OCTAVES_PER_STEP_INPUT
-        layer = self.context @ neighbours + self.bias[:, None]
+        layer = self.context @ neighbours(latents) + self.bias[:, None]
         layer = layer + self.step[:, None] * step.repeat_interleave(height * width)
         layer = layer.view(channels, -1, here.shape[1]) + self.known @ here[:-1]
         hidden = torch.relu(layer[:, :-2])

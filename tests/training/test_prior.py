@@ -6,7 +6,8 @@ from hypothesis.extra import numpy as hnp
 
 from django_latentimg.codec import prior
 from django_latentimg.codec.rangecoder import TOTAL
-from training.prior import PriorNetwork, gather, smooth_tables, to_cumulative, to_integers
+from django_latentimg.codec.rate import neighbours
+from training.prior import PriorNetwork, smooth_tables, to_cumulative, to_integers
 
 counts = hnp.arrays(
     np.float64,
@@ -34,9 +35,9 @@ def test_smooth_tables__are_distributions_around_the_phase():
     assert tables[0].argmax() == prior.REACH - 1
 
 
-def test_gather__takes_the_neighbours_in_the_order_of_the_format():
+def test_neighbours__are_in_the_order_of_the_format():
     latents = torch.arange(4 * 5 * 6, dtype=torch.float32).view(1, 4, 5, 6)
-    row = gather(latents).view(prior.CHANNELS, len(prior.NEIGHBOURS), 5, 6)
+    row = neighbours(latents).view(prior.CHANNELS, len(prior.NEIGHBOURS), 5, 6)
     for number, (dy, dx) in enumerate(prior.NEIGHBOURS):
         inside = 0 <= 2 + dy < 5 and 0 <= 3 + dx < 6
         assert float(row[2, number, 2, 3]) == (
