@@ -39,14 +39,16 @@ def encode(
 ) -> bytes:
     """The blob of a picture: any file that Pillow reads, or a Pillow image.
 
-    ``quality``: 1 to 100. ``effort``: 0, or up to 9 for as many rounds of refinement of the
-    latents, of which ``progress`` hears: it is called with the steps done and their total.
-    ``model``: ``lite``, or the folder or hub id of a diffusers autoencoder. Metadata is dropped;
-    colours become sRGB. Raises ``ImageError``, ``ModelError``.
+    ``quality``: 1 to 100; equal quality looks about equally good. ``effort``: 0, or up to 9 for as
+    many rounds of refinement of the latents, of which ``progress`` hears: it is called with the
+    steps done and their total. ``model``: ``lite``, or the folder or hub id of a diffusers
+    autoencoder. Metadata is dropped; colours become sRGB. Raises ``ImageError``, ``ModelError``.
     """
+    from .calibration import fineness_of
     from .models import SPACE, load_model
 
-    step = quantize.step_of(quality)
+    if not 1 <= quality <= 100:
+        raise ImageError(f"Quality must be from 1 to 100, not {quality}.")
     opened = pixels.open_image(image)
     try:
         rgb, alpha = pixels.read(opened)
@@ -57,17 +59,18 @@ def encode(
     latent_model = load_model(model)
     padded = pixels.pad(rgb)
     latents = latent_model.encode(padded)
+    fineness = fineness_of(latent_model, padded, latents, quality)
     if effort:
         from .refine import refine
 
         latents = refine(
-            latent_model, padded, latents, quality=quality, effort=effort, progress=progress
+            latent_model, padded, latents, fineness=fineness, effort=effort, progress=progress
         )
-    symbols = quantize.quantise(latents, step)
-    chunks = {container.SYMBOLS: prior.encode_symbols(symbols, quality)}
+    symbols = quantize.quantise(latents, quantize.step_of(fineness))
+    chunks = {container.SYMBOLS: prior.encode_symbols(symbols, fineness)}
     if alpha is not None:
         chunks[container.ALPHA] = encode_alpha(alpha)
-    header = container.Header(width, height, SPACE, quality, latent_model.fingerprint)
+    header = container.Header(width, height, SPACE, quality, fineness, latent_model.fingerprint)
     return container.pack(header, chunks)
 
 
@@ -136,18 +139,23 @@ class Latent:
 
     @property
     def quality(self) -> int:
-        """1 to 100."""
+        """What was asked for, 1 to 100."""
         return self._header.quality
+
+    @property
+    def fineness(self) -> int:
+        """Number of the quantiser's step, 1 to 100: what ``quality`` came to for this picture."""
+        return self._header.fineness
 
     @property
     def step(self) -> float:
         """The quantiser's step, scaled latents."""
-        return quantize.step_of(self.quality)
+        return quantize.step_of(self.fineness)
 
     @cached_property
     def _decoded(self) -> prior.Decoded:
         height, width = self._header.latent_shape
-        return prior.decode_symbols(self._chunks[container.SYMBOLS], height, width, self.quality)
+        return prior.decode_symbols(self._chunks[container.SYMBOLS], height, width, self.fineness)
 
     def symbols(self) -> NDArray[np.int64]:
         """int64 (4, ceil(H/8), ceil(W/8)). Raises ``BlobError``."""

@@ -8,7 +8,7 @@ from .errors import BlobError
 from .pixels import MAX_PIXELS
 
 MAGIC = b"LIMG"
-VERSION = 2
+VERSION = 3
 
 SPACES = {1: "sd1"}
 """Latent spaces by their number in the header. ``sd1``: Stable Diffusion 1.x, scaled by 0.18215."""
@@ -16,7 +16,7 @@ SPACES = {1: "sd1"}
 SYMBOLS = b"S"
 ALPHA = b"A"
 
-_HEADER = struct.Struct(">4sBBIIBB4s")
+_HEADER = struct.Struct(">4sBBIIBBB4s")
 _CHUNK = struct.Struct(">cI")
 _CRC = struct.Struct(">I")
 
@@ -34,6 +34,8 @@ class Header:
     space: str
     """Latent space, a value of ``SPACES``."""
     quality: int
+    """1 to 100, what was asked for. Informative."""
+    fineness: int
     """1 to 100, determines the quantiser's step."""
     model: str
     """Fingerprint of the latent model that encoded, 8 hexadecimal digits. Informative."""
@@ -55,6 +57,7 @@ def pack(header: Header, chunks: dict[bytes, bytes]) -> bytes:
         header.height,
         space,
         header.quality,
+        header.fineness,
         bytes.fromhex(header.model),
     )
     parts = [head, _CRC.pack(zlib.crc32(head))]
@@ -77,12 +80,14 @@ def unpack(blob: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, dict[b
     if blob[len(MAGIC)] != VERSION:
         raise BlobError(f"The blob has version {blob[len(MAGIC)]}; version {VERSION} is read here.")
     _check(blob[: _HEADER.size], blob[_HEADER.size : HEADER_LENGTH], "header")
-    _, _, flags, width, height, space, quality, model = _HEADER.unpack_from(blob)
-    if flags or space not in SPACES or not 1 <= quality <= 100:
+    _, _, flags, width, height, space, quality, fineness, model = _HEADER.unpack_from(blob)
+    in_range = all(1 <= value <= 100 for value in (quality, fineness))
+    if flags or space not in SPACES or not in_range:
         raise BlobError("The blob's header has values that this version does not know.")
     if not 1 <= width * height <= max_pixels:
         raise BlobError(f"{width} × {height} pixels; from 1 to {max_pixels} are read.")
-    return Header(width, height, SPACES[space], quality, model.hex()), _unpack_chunks(blob)
+    header = Header(width, height, SPACES[space], quality, fineness, model.hex())
+    return header, _unpack_chunks(blob)
 
 
 def _unpack_chunks(blob: bytes) -> dict[bytes, bytes]:

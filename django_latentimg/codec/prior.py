@@ -15,7 +15,7 @@ a whole diagonal of one channel is computed at once.
     . . . . .      all four channels; and the same place in the channels before
     . . ?
 
-The network sees dequantised latents and the quantiser's step, so one serves every quality. It
+The network sees dequantised latents and the quantiser's step, so one serves every step. It
 gives a symbol's expected value and the logarithm of its spread, which choose one of the stored
 tables of cumulative frequencies.
 """
@@ -67,7 +67,7 @@ ESCAPE_BITS = 12
 
 @dataclass(frozen=True)
 class Network:
-    """Weights for one quality; H hidden units for each channel. All integers, float64.
+    """Weights for one step; H hidden units for each channel. All integers, float64.
 
     ``context`` (4 (H + 2), 48) and ``bias`` (4 (H + 2), 1): the first layer and, in the last two
     rows of each channel, a linear shortcut to its outputs; ``known`` (4, H + 2, 3): the same from
@@ -101,23 +101,23 @@ def load_tables() -> list[list[int]]:
 
 
 @cache
-def load_network(quality: int) -> Network:
+def load_network(fineness: int) -> Network:
     data = {name: value.astype(np.float64) for name, value in load_weights().items()}
     return Network(
         context=data["context"],
-        bias=data["bias"][:, None] + data["step"][:, None] * step_input(quality),
+        bias=data["bias"][:, None] + data["step"][:, None] * step_input(fineness),
         known=data["known"],
         hidden=data["hidden"],
         hidden_bias=data["hidden_bias"][:, :, None],
         output=data["output"],
-        gain=float(data["gain"][quality - 1]),
-        inverse=float(data["inverse"][quality - 1]),
+        gain=float(data["gain"][fineness - 1]),
+        inverse=float(data["inverse"][fineness - 1]),
     )
 
 
-def step_input(quality: int) -> int:
-    """The logarithm of the step, as the network sees it: 32 qualities are one ``UNIT``."""
-    return (50 - quality) * UNIT // 32
+def step_input(fineness: int) -> int:
+    """The logarithm of the step, as the network sees it: 32 finenesses are one ``UNIT``."""
+    return (50 - fineness) * UNIT // 32
 
 
 def neighbour_offsets(height: int, width: int) -> Integers:
@@ -191,12 +191,12 @@ def _clip(values: Exact, low: float, high: float) -> Exact:
     return clipped
 
 
-def choose_tables(symbols: Integers, quality: int) -> tuple[Integers, Integers, Integers]:
+def choose_tables(symbols: Integers, fineness: int) -> tuple[Integers, Integers, Integers]:
     """Of symbols that are all known: (table, index in it, symbol), int64 (4, h w) each.
 
     In the order of ``diagonals()``; index ``ESCAPE`` where the table does not reach.
     """
-    network = load_network(quality)
+    network = load_network(fineness)
     _, height, width = symbols.shape
     padded = np.pad(symbols, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN))).reshape(CHANNELS, -1)
     latents = to_inputs(padded, network)
@@ -219,11 +219,11 @@ def choose_tables(symbols: Integers, quality: int) -> tuple[Integers, Integers, 
     return tables, indices, ordered
 
 
-def encode_symbols(symbols: Integers, quality: int) -> bytes:
+def encode_symbols(symbols: Integers, fineness: int) -> bytes:
     """int64 symbols (4, h, w), |symbol| <= 2047 -> entropy-coded bytes."""
     tables = load_tables()
     _, height, width = symbols.shape
-    coded = [planes.tolist() for planes in choose_tables(symbols, quality)]
+    coded = [planes.tolist() for planes in choose_tables(symbols, fineness)]
     encoder = RangeEncoder()
     start = 0
     for places in diagonals(height, width):
@@ -250,9 +250,9 @@ class Decoded(NamedTuple):
     """float32 (4, h, w): spread of the logistic distribution, symbols."""
 
 
-def decode_symbols(data: bytes, height: int, width: int, quality: int) -> Decoded:
+def decode_symbols(data: bytes, height: int, width: int, fineness: int) -> Decoded:
     """Inverse of ``encode_symbols``, for (4, height, width). Raises ``BlobError``."""
-    network, tables = load_network(quality), load_tables()
+    network, tables = load_network(fineness), load_tables()
     shape = CHANNELS, height + 2 * MARGIN, width + 2 * MARGIN
     symbols, firsts, chosen = np.zeros((3, *shape), np.int64).reshape(3, CHANNELS, -1)
     latents = np.zeros(shape).reshape(CHANNELS, -1)

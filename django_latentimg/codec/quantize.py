@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ImageError
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -17,14 +15,16 @@ LARGEST_SYMBOL = 2047
 """Symbols beyond it are clipped; 256 standard deviations at the finest step."""
 
 
-def step_of(quality: int) -> float:
+FINENESSES = range(1, 101)
+"""Numbers of the quantiser's steps, from the coarsest to the finest."""
+
+
+def step_of(fineness: int) -> float:
     """The quantiser's step in scaled latents (unit variance): 0.5 at 50, halved every 25.
 
-    Normative. Raises ``ImageError`` unless 1 <= quality <= 100.
+    Normative. ``fineness``: one of ``FINENESSES``.
     """
-    if not 1 <= quality <= 100:
-        raise ImageError(f"Quality must be from 1 to 100, not {quality}.")
-    return float(0.5 * 2.0 ** ((50 - quality) / 25))
+    return float(0.5 * 2.0 ** ((50 - fineness) / 25))
 
 
 def quantise(latents: NDArray[np.float32], step: float) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from . import prior
 from .quantize import centroid
 
 OCTAVES_PER_STEP_INPUT = 32 / 25
-"""Quality falls by 25 for an octave of the step, and 32 qualities are one unit of the input."""
+"""Fineness falls by 25 for an octave of the step, and 32 of it are one unit of the input."""
 
 
 class Expectation(NamedTuple):

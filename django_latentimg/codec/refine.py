@@ -40,11 +40,11 @@ def refine(
     rgb: NDArray[np.uint8],
     latents: NDArray[np.float32],
     *,
-    quality: int,
+    fineness: int,
     effort: int,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
-    """Better latents for ``rgb`` at this quality; same shape and dtype as ``latents``.
+    """Better latents for ``rgb`` at this quantiser step; same shape and dtype as ``latents``.
 
     ``rgb``: uint8 (H, W, 3), padded to multiples of 8; ``latents``: float32 (4, H/8, W/8);
     ``effort``: 1 to 9. One tile at a time, so memory is bounded. Raises ``ImageError`` for
@@ -63,7 +63,7 @@ def refine(
                 progress(before + done, len(tiles) * steps)
 
         refined[:, rows.start : rows.stop, columns.start : columns.stop] = _refine_tile(
-            model, rgb, refined, rows, columns, quality, steps, report
+            model, rgb, refined, rows, columns, fineness, steps, report
         )
     return refined
 
@@ -74,7 +74,7 @@ def _refine_tile(
     latents: NDArray[np.float32],
     rows: Span,
     columns: Span,
-    quality: int,
+    fineness: int,
     steps: int,
     report: Callable[[int], None],
 ) -> NDArray[np.float32]:
@@ -84,7 +84,7 @@ def _refine_tile(
     from .distortion import coarse_loss, pixel_loss, structure_loss, texture_loss
     from .rate import load_expecter
 
-    step = step_of(quality)
+    step = step_of(fineness)
     steps_of_one = torch.tensor([step], device=model.device)
     expect = load_expecter(model.device)
     inside = (

@@ -13,6 +13,7 @@ from PIL import Image
 
 from django_latentimg import codec
 from django_latentimg.codec import CodecError, ImageError, Latent, container
+from django_latentimg.codec.quantize import step_of
 from tests.conftest import image_bytes, picture
 from tests.golden.__main__ import FOLDER, digest
 
@@ -177,15 +178,16 @@ def test_decode__small_widths_use_the_small_heads(cat_blob, monkeypatch):
 def test_latent__says_what_the_blob_holds(cat, cat_blob):
     latent = Latent.from_bytes(cat_blob)
     assert (latent.width, latent.height) == cat.size
-    assert (latent.space, latent.quality, latent.step) == ("sd1", 50, 0.5)
+    assert (latent.space, latent.quality) == ("sd1", 50)
+    assert latent.step == step_of(latent.fineness)
     assert len(latent.digest) == len(latent.model) == 8
     symbols, latents = latent.symbols(), latent.latents()
     assert symbols.shape == latents.shape == (4, 38, 57)
     rounded, hints = latent.rounded(), latent.hints()
-    assert np.array_equal(rounded, (symbols * 0.5).astype(np.float32))
+    assert np.array_equal(rounded, (symbols * latent.step).astype(np.float32))
     assert hints.shape == (8, 38, 57)
     assert np.array_equal(latents, rounded + hints[:4])
-    assert np.abs(latents - rounded).max() <= 0.2
+    assert np.abs(latents - rounded).max() <= 0.4 * latent.step + 1e-6
     assert 0.3 < latents.std() < 1.5
 
 
@@ -195,7 +197,7 @@ def test_golden__blobs_stay_readable(name):
     blob = (FOLDER / f"{name}.limg").read_bytes()
     latent = Latent.from_bytes(blob)
     assert (latent.width, latent.height) == (expected["width"], expected["height"])
-    assert latent.quality == expected["quality"]
+    assert latent.fineness == expected["fineness"]
     assert digest(latent.symbols()) == expected["symbols_sha256"]
     decoded = codec.decode(blob)
     assert decoded.size == (expected["width"], expected["height"])
@@ -241,7 +243,7 @@ def test_decode__of_flipped_bits_in_a_payload_under_a_right_checksum(data):
 def test_decode__of_a_huge_claim_is_refused_before_memory_is_taken():
     import tracemalloc
 
-    header = container.Header(8000, 8000, "sd1", 50, "0badcafe")
+    header = container.Header(8000, 8000, "sd1", 50, 50, "0badcafe")
     bomb = container.pack(header, {container.SYMBOLS: bytes(10)})
     tracemalloc.start()
     with pytest.raises(CodecError):

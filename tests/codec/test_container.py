@@ -17,19 +17,30 @@ headers = st.builds(
     height=st.integers(1, 8000),
     space=st.just("sd1"),
     quality=st.integers(1, 100),
+    fineness=st.integers(1, 100),
     model=st.just("0badcafe"),
 )
 chunk_sets = st.dictionaries(
     st.binary(min_size=1, max_size=1), st.binary(max_size=50), max_size=4
 ).map(lambda chunks: {container.SYMBOLS: b"x"} | chunks)
-HEADER = Header(96, 64, "sd1", 50, "0badcafe")
+HEADER = Header(96, 64, "sd1", 50, 50, "0badcafe")
 BLOB = pack(HEADER, {container.SYMBOLS: b"symbols", b"z": b"from the future"})
 
 
 def with_header(**changes: int) -> bytes:
     """A blob whose header holds other values, under a right checksum."""
-    names = ("magic", "version", "flags", "width", "height", "space", "quality", "model")
-    layout = struct.Struct(">4sBBIIBB4s")
+    names = [
+        "magic",
+        "version",
+        "flags",
+        "width",
+        "height",
+        "space",
+        "quality",
+        "fineness",
+        "model",
+    ]
+    layout = struct.Struct(">4sBBIIBBB4s")
     values = dict(zip(names, layout.unpack(BLOB[: layout.size]), strict=True)) | changes
     head = layout.pack(*values.values())
     return head + struct.pack(">I", zlib.crc32(head)) + BLOB[container.HEADER_LENGTH :]
@@ -65,12 +76,14 @@ def test_unpack__refuses_every_flipped_bit(position):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"version": 1},
-        {"version": 3},
+        {"version": 2},
+        {"version": 4},
         {"flags": 1},
         {"space": 9},
         {"quality": 0},
         {"quality": 101},
+        {"fineness": 0},
+        {"fineness": 101},
         {"width": 0},
         {"height": 0},
         {"width": 2**32 - 1, "height": 2**32 - 1},

@@ -35,16 +35,16 @@ def smooth_symbols(height: int, width: int, spread: float = 3.0) -> np.ndarray:
 
 
 @given(any_symbols(), st.integers(1, 100))
-def test_symbols__survive_the_round_trip(symbols, quality):
-    coded = prior.encode_symbols(symbols, quality)
+def test_symbols__survive_the_round_trip(symbols, fineness):
+    coded = prior.encode_symbols(symbols, fineness)
     _, height, width = symbols.shape
-    assert np.array_equal(prior.decode_symbols(coded, height, width, quality).symbols, symbols)
+    assert np.array_equal(prior.decode_symbols(coded, height, width, fineness).symbols, symbols)
 
 
 @given(st.binary(max_size=200), sizes, st.integers(1, 100))
-def test_decode_symbols__of_any_bytes_is_bounded_or_an_error(coded, size, quality):
+def test_decode_symbols__of_any_bytes_is_bounded_or_an_error(coded, size, fineness):
     try:
-        decoded = prior.decode_symbols(coded, *size, quality)
+        decoded = prior.decode_symbols(coded, *size, fineness)
     except BlobError:
         return
     for planes in decoded:
@@ -89,10 +89,10 @@ def test_tables__are_distributions():
         assert all(a < b for a, b in itertools.pairwise(cumulative))
 
 
-@pytest.mark.parametrize("quality", [1, 25, 50, 75, 100])
-def test_network__is_of_integers_and_no_intermediate_can_reach_two_to_the_53(quality):
+@pytest.mark.parametrize("fineness", [1, 25, 50, 75, 100])
+def test_network__is_of_integers_and_no_intermediate_can_reach_two_to_the_53(fineness):
     """Bounds of every sum of absolute terms, whatever the symbols are."""
-    network = prior.load_network(quality)
+    network = prior.load_network(fineness)
     for name in ("context", "bias", "known", "hidden", "hidden_bias", "output"):
         assert np.array_equal(getattr(network, name), np.rint(getattr(network, name))), name
     assert network.gain == int(network.gain) > 0
@@ -108,9 +108,9 @@ def test_network__is_of_integers_and_no_intermediate_can_reach_two_to_the_53(qua
     assert max(symbols, first.max(), hidden.max(), outputs.max(), expected.max()) < 2**53
 
 
-def table_indices(symbols: np.ndarray, quality: int) -> np.ndarray:
+def table_indices(symbols: np.ndarray, fineness: int) -> np.ndarray:
     """(first symbol, table) of every symbol: int64 (2, 4, n), in the order of the diagonals."""
-    network = prior.load_network(quality)
+    network = prior.load_network(fineness)
     _, height, width = symbols.shape
     padded = np.pad(symbols, ((0, 0), (2, 2), (2, 2))).reshape(prior.CHANNELS, -1)
     latents = prior.to_inputs(padded, network)
@@ -124,9 +124,9 @@ def table_indices(symbols: np.ndarray, quality: int) -> np.ndarray:
     return np.array(chosen).astype(np.int64).transpose(1, 0, 2)
 
 
-def reference_indices(symbols: np.ndarray, quality: int) -> np.ndarray:
+def reference_indices(symbols: np.ndarray, fineness: int) -> np.ndarray:
     """The same in Python's integers, one symbol after the other, after docs/format.md."""
-    network = prior.load_network(quality)
+    network = prior.load_network(fineness)
     gain, inverse = int(network.gain), int(network.inverse)
     weights = {
         name: getattr(network, name).astype(int).tolist()
@@ -172,18 +172,18 @@ def reference_indices(symbols: np.ndarray, quality: int) -> np.ndarray:
     return np.array(result).transpose(2, 0, 1)
 
 
-@pytest.mark.parametrize("quality", [1, 50, 100])
+@pytest.mark.parametrize("fineness", [1, 50, 100])
 @pytest.mark.parametrize("spread", [1.0, 30.0, 2000.0])
-def test_distributions__are_those_of_the_written_format(quality, spread):
+def test_distributions__are_those_of_the_written_format(fineness, spread):
     symbols = np.clip(smooth_symbols(7, 9, spread), -LARGEST_SYMBOL, LARGEST_SYMBOL)
-    assert np.array_equal(table_indices(symbols, quality), reference_indices(symbols, quality))
+    assert np.array_equal(table_indices(symbols, fineness), reference_indices(symbols, fineness))
 
 
-def torch_indices(symbols: np.ndarray, quality: int) -> np.ndarray:
+def torch_indices(symbols: np.ndarray, fineness: int) -> np.ndarray:
     import torch
     import torch.nn.functional as F
 
-    network = prior.load_network(quality)
+    network = prior.load_network(fineness)
     weight = {
         name: torch.from_numpy(getattr(network, name))
         for name in ("context", "bias", "known", "hidden", "hidden_bias", "output")

@@ -31,16 +31,16 @@ def digest(values: np.ndarray) -> str:
 
 def main() -> None:
     expected = {}
-    for name, width, height, quality, has_alpha in (
+    for name, width, height, fineness, has_alpha in (
         ("opaque", 96, 64, 50, False),
         ("fine", 61, 45, 90, False),
         ("coarse", 130, 17, 5, False),
         ("one_pixel", 1, 1, 50, False),
         ("alpha", 40, 30, 60, True),
     ):
-        header = container.Header(width, height, "sd1", quality, "0badcafe")
-        values = symbols(*header.latent_shape, spread=quality / 25, seed=quality)
-        chunks = {container.SYMBOLS: prior.encode_symbols(values, quality)}
+        header = container.Header(width, height, "sd1", 50, fineness, "0badcafe")
+        values = symbols(*header.latent_shape, spread=fineness / 25, seed=fineness)
+        chunks = {container.SYMBOLS: prior.encode_symbols(values, fineness)}
         if has_alpha:
             ramp = np.linspace(0, 255, width).astype(np.uint8)
             chunks[container.ALPHA] = encode_alpha(np.tile(ramp, (height, 1)))
@@ -49,7 +49,7 @@ def main() -> None:
         expected[name] = {
             "width": width,
             "height": height,
-            "quality": quality,
+            "fineness": fineness,
             "alpha": has_alpha,
             "symbols_sha256": digest(values),
         }
