@@ -54,7 +54,8 @@ def _directions() -> "torch.Tensor":
     random = torch.Generator().manual_seed(1)
     shape = TEXTURE_DIRECTIONS, 3, TEXTURE_PATCH, TEXTURE_PATCH
     kernels = torch.randn(shape, generator=random)
-    return kernels / kernels.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    directions: torch.Tensor = kernels / kernels.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    return directions
 
 
 def texture(source: Pixels, decoded: Pixels) -> float:

@@ -12,12 +12,15 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("training/runs"), help="working folder")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("prepare", help="photographs and the teacher's latents, as arrays")
+    pack = commands.add_parser("pack", help="data and teachers as one archive, to travel")
+    pack.add_argument("archive", type=Path)
     train = commands.add_parser("train", help="train or go on training")
     train.add_argument("config", type=Path)
     commands.add_parser("prior", help="fit the entropy coder's static prior")
-    export = commands.add_parser("export", help="write the bundled model from a checkpoint")
+    commands.add_parser("calibrate", help="print the constants of what quality means")
+    export = commands.add_parser("export", help="write the bundled model from a run")
     export.add_argument("config", type=Path)
-    validate = commands.add_parser("validate", help="measure a checkpoint on held-out photographs")
+    validate = commands.add_parser("validate", help="measure a run on held-out photographs")
     validate.add_argument("config", type=Path)
     arguments = parser.parse_args()
 
@@ -28,10 +31,20 @@ def main() -> None:
 
         prepare(arguments.shared / "photos/train", teacher, corpus)
         return
+    if arguments.command == "pack":
+        from .data import pack as make_archive
+
+        make_archive(arguments.shared, arguments.archive)
+        return
     if arguments.command == "prior":
         from .prior import train_prior
 
         train_prior(corpus, WEIGHTS / "prior.npz")
+        return
+    if arguments.command == "calibrate":
+        from .calibrate import calibrate
+
+        calibrate(corpus)
         return
     run = arguments.runs / arguments.config.stem
     if arguments.command == "train":
@@ -44,11 +57,11 @@ def main() -> None:
         from .validate import validate as measure
 
         lpips = arguments.shared / "metrics/lpips_squeeze"
-        measure(run / "checkpoint.pt", corpus, teacher, lpips)
+        measure(run, corpus, teacher, lpips)
     else:
         from .export import export_model
 
-        export_model(run / "checkpoint.pt", WEIGHTS / "lite")
+        export_model(run, WEIGHTS / "lite")
 
 
 if __name__ == "__main__":

@@ -5,54 +5,64 @@ photograph is held out for validation. The order of crops depends on the seed an
 so a resumed run sees what an uninterrupted one would have seen.
 """
 
+import io
+import tarfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
 from .taesd import Taesd
 
 SIDE = 320
-"""Side of a stored photograph, pixels; the corpus has a short side of 320."""
+"""Largest side of a stored photograph, pixels; the corpus has a short side of 320."""
+
+PACKED_SIDE = 256
+PACKED_QUALITY = 78
+PACKED_LIMIT = 45 * 2**20
+"""Bytes of photographs in an archive."""
 
 HOLD_OUT = 64
-"""One photograph in so many is never trained on."""
+"""Of so many photographs, one is never trained on."""
 
 
 def prepare(photos: Path, teacher_folder: Path, folder: Path) -> None:
-    """Write ``pixels.npy`` uint8 (N, 3, 320, 320) and ``latents.npy`` float16 (N, 4, 40, 40).
+    """Write ``pixels.npy`` uint8 (N, 3, S, S) and ``latents.npy`` float16 (N, 4, S/8, S/8).
 
-    ``names.txt`` lists the photographs in the order of the arrays. Continues where an
-    interrupted run stopped.
+    S is 320, or the side of packed photographs. ``names.txt`` lists them in the order of the
+    arrays. Continues where an interrupted run stopped.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = sorted(path.name for path in photos.glob("*.webp"))
+    with Image.open(photos / names[0]) as first:
+        side = min(SIDE, *first.size)
     (folder / "names.txt").write_text("\n".join(names) + "\n")
     progress = folder / "prepared.txt"
     done = int(progress.read_text()) if progress.exists() else 0
     mode = "r+" if done else "w+"
     pixels = np.lib.format.open_memmap(
-        folder / "pixels.npy", mode=mode, dtype=np.uint8, shape=(len(names), 3, SIDE, SIDE)
+        folder / "pixels.npy", mode=mode, dtype=np.uint8, shape=(len(names), 3, side, side)
     )
     latents = np.lib.format.open_memmap(
         folder / "latents.npy",
         mode=mode,
         dtype=np.float16,
-        shape=(len(names), 4, SIDE // 8, SIDE // 8),
+        shape=(len(names), 4, side // 8, side // 8),
     )
-    teacher = Taesd(teacher_folder)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    teacher = Taesd(teacher_folder).to(device)
     started = time.monotonic()
     for index in range(done, len(names)):
         with Image.open(photos / names[index]) as opened:
-            square = ImageOps.fit(opened.convert("RGB"), (SIDE, SIDE), Image.Resampling.LANCZOS)
+            square = ImageOps.fit(opened.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
         pixels[index] = np.asarray(square).transpose(2, 0, 1)
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            latents[index] = teacher.encode(to_float(torch.from_numpy(pixels[index])[None]))[
-                0
-            ].float()
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+            picture = to_float(torch.from_numpy(pixels[index])[None].to(device))
+            latents[index] = teacher.encode(picture)[0].float().cpu()
         if index % 100 == 99 or index + 1 == len(names):
             pixels.flush()
             latents.flush()
@@ -60,9 +70,51 @@ def prepare(photos: Path, teacher_folder: Path, folder: Path) -> None:
             print(f"{index + 1}/{len(names)} {time.monotonic() - started:.0f} s", flush=True)
 
 
+def pack(shared: Path, archive: Path) -> None:
+    """One tar file with all that training needs, for a machine that has nothing.
+
+    Unpacked it serves as ``--shared``. Photographs are 256 pixels square; where all of them do
+    not fit, they are taken evenly from the whole list. Those held out stay here.
+    """
+    paths = sorted((shared / "photos/train").glob("*.webp"))
+    names = [path.name for path in paths if not is_held_out(path.name)]
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    size = 0
+    with tarfile.open(archive, "w") as target:
+        for folder in ("models/taesd", "metrics/lpips_squeeze"):
+            for path in sorted((shared / folder).glob("*.safetensors")):
+                target.add(path, f"{folder}/{path.name}")
+        # Every fifth photograph, then the second of every five, and so on.
+        for name in (name for start in range(5) for name in names[start::5]):
+            with Image.open(shared / "photos/train" / name) as opened:
+                square = ImageOps.fit(
+                    opened.convert("RGB"), (PACKED_SIDE, PACKED_SIDE), Image.Resampling.LANCZOS
+                )
+            data = io.BytesIO()
+            square.save(data, "WEBP", quality=PACKED_QUALITY, method=6)
+            member = tarfile.TarInfo(f"photos/train/{name}")
+            member.size = len(data.getvalue())
+            size += member.size
+            if size > PACKED_LIMIT:
+                break
+            target.addfile(member, io.BytesIO(data.getvalue()))
+    print(f"{archive}: {archive.stat().st_size:,} bytes")
+
+
 def to_float(pixels: Tensor) -> Tensor:
     """uint8 (N, 3, H, W) -> float32 in [-1, 1], channels last."""
     return (pixels.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+
+
+def is_held_out(name: str) -> bool:
+    """Whether the photograph ``0064.webp`` is never trained on."""
+    return int(name.partition(".")[0]) % HOLD_OUT == 0
+
+
+def split(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices into the arrays: of photographs to train on, and of those held out."""
+    held_out = np.array([is_held_out(name) for name in (folder / "names.txt").read_text().split()])
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
 class Crops:
@@ -71,9 +123,8 @@ class Crops:
     def __init__(self, folder: Path, *, side: int, batch: int, seed: int) -> None:
         self.pixels = np.load(folder / "pixels.npy", mmap_mode="r")
         self.latents = np.load(folder / "latents.npy", mmap_mode="r")
-        index = np.arange(len(self.pixels))
-        self.training = index[index % HOLD_OUT != 0]
-        self.validation = index[index % HOLD_OUT == 0]
+        self.stored_side = self.pixels.shape[-1]
+        self.training, self.validation = split(folder)
         self.side, self.batch, self.seed = side, batch, seed
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
@@ -81,7 +132,7 @@ class Crops:
         random = np.random.default_rng((self.seed, step))
         chosen = random.choice(self.training, self.batch, replace=False)
         cells = self.side // 8
-        tops, lefts = random.integers(0, SIDE // 8 - cells + 1, (2, self.batch))
+        tops, lefts = random.integers(0, self.stored_side // 8 - cells + 1, (2, self.batch))
         pixels = np.empty((self.batch, 3, self.side, self.side), np.uint8)
         latents = np.empty((self.batch, 4, cells, cells), np.float32)
         for row, (photo, top, left) in enumerate(zip(chosen, tops, lefts, strict=True)):
@@ -92,7 +143,7 @@ class Crops:
         return to_float(torch.from_numpy(pixels)), torch.from_numpy(latents)
 
     def held_out(self) -> tuple[Tensor, Tensor]:
-        """All validation photographs in full: pixels (N, 3, 320, 320), teacher's latents."""
+        """All validation photographs in full: pixels (N, 3, S, S), teacher's latents."""
         pixels = torch.from_numpy(np.array(self.pixels[self.validation]))
         latents = torch.from_numpy(np.array(self.latents[self.validation])).float()
         return to_float(pixels), latents

@@ -1,10 +1,11 @@
 """Train the entropy coder's prior and turn it into integers: ``python -m training prior``.
 
 The network learns to predict the symbols of the corpus, through the teacher's encoder and the
-bundled one, at steps drawn log-uniformly: it minimises the code length under a discretised
-logistic distribution of its expected value and spread. Its weights are then rounded, and the
-tables are the frequencies of the symbols that the integer network, the one that will run, sends to
-each of them, smoothed by that distribution. Writes ``weights/prior.npz``, all integers.
+bundled one, at steps drawn log-uniformly, and the symbols that refinement makes, at their own step:
+it minimises the code length under a discretised logistic distribution of its expected value and
+spread. Its weights are then rounded, and the tables are the frequencies of the symbols that the
+integer network, the one that will run, sends to each of them, smoothed by that distribution. Writes
+``weights/prior.npz``, all integers.
 """
 
 import time
@@ -18,11 +19,12 @@ from torch import Tensor, nn
 
 from django_latentimg.codec import prior
 from django_latentimg.codec.models import load_model
-from django_latentimg.codec.quantize import quantise, step_of
+from django_latentimg.codec.quantize import FINENESSES, quantise, step_of
 from django_latentimg.codec.rangecoder import TOTAL
 from django_latentimg.codec.rate import neighbours
+from django_latentimg.codec.refine import refine
 
-from .data import HOLD_OUT
+from .data import split
 
 HIDDEN = 32
 """Units for each channel, in both layers."""
@@ -32,9 +34,14 @@ BATCH = 24
 LEARNING_RATE = 4e-3
 OWN = 1200
 """Photographs through the bundled encoder; as many through the teacher's."""
-TABLE_QUALITIES = range(1, 101, 3)
+REFINED = 160
+"""Photographs whose latents are refined, with ``REFINED_EFFORT``."""
+REFINED_EFFORT = 2
+REFINED_SHARE = 0.25
+"""Share of a batch."""
+TABLE_FINENESSES = range(1, 101, 3)
 TABLE_PHOTOGRAPHS = 240
-REPORTED_QUALITIES = (1, 13, 25, 38, 50, 63, 75, 88, 100)
+REPORTED_FINENESSES = (1, 13, 25, 38, 50, 63, 75, 88, 100)
 REPORTED = 20
 PSEUDO = 100.0
 """Weight of the smooth distribution in a table, in samples."""
@@ -79,7 +86,11 @@ def bits(symbols: Tensor, expected: Tensor, spread: Tensor) -> Tensor:
     return -torch.log2((upper - lower).clamp_min(2.0**-prior.ESCAPE_BITS))
 
 
-def train_network(latents: NDArray[np.float16], seed: int) -> PriorNetwork:
+Refined = tuple[NDArray[np.float16], NDArray[np.int64]]
+"""Latents (N, 4, 40, 40) and the fineness of each."""
+
+
+def train_network(latents: NDArray[np.float16], refined: Refined, seed: int) -> PriorNetwork:
     """``latents`` (N, 4, 40, 40)."""
     torch.manual_seed(seed)
     network = PriorNetwork()
@@ -89,11 +100,15 @@ def train_network(latents: NDArray[np.float16], seed: int) -> PriorNetwork:
     )
     random = np.random.default_rng(seed)
     low, high = step_of(100), step_of(1)
+    count = round(BATCH * REFINED_SHARE)
     started, total = time.monotonic(), 0.0
     for number in range(1, STEPS + 1):
-        drawn = torch.from_numpy(latents[random.choice(len(latents), BATCH)]).float()
-        steps = torch.from_numpy(low * (high / low) ** random.random(BATCH)).float()
-        steps = steps.view(-1, 1, 1, 1)
+        plain = random.choice(len(latents), BATCH - count)
+        chosen = random.choice(len(refined[0]), count)
+        drawn = torch.from_numpy(np.concatenate([latents[plain], refined[0][chosen]])).float()
+        any_step = low * (high / low) ** random.random(BATCH - count)
+        own_step = [step_of(fineness) for fineness in refined[1][chosen].tolist()]
+        steps = torch.from_numpy(np.concatenate([any_step, own_step])).float().view(-1, 1, 1, 1)
         symbols = torch.round(drawn / steps)
         known = symbols * steps
         pixels = drawn.shape[2] * drawn.shape[3]
@@ -117,7 +132,7 @@ def train_network(latents: NDArray[np.float16], seed: int) -> PriorNetwork:
 
 
 def to_integers(network: PriorNetwork) -> dict[str, NDArray[np.int32]]:
-    """Weights of the integer network, and the constants of the 100 qualities."""
+    """Weights of the integer network, and the constants of the 100 steps."""
     weight, bias = 2.0**prior.WEIGHT_BITS, 2.0**prior.WEIGHT_BITS * prior.UNIT
     scales = {"bias": bias, "hidden_bias": bias}
     values = {name: value.detach().numpy() for name, value in network.named_parameters()}
@@ -126,7 +141,7 @@ def to_integers(network: PriorNetwork) -> dict[str, NDArray[np.int32]]:
         name: np.rint(value * scales.get(name, weight)).astype(np.int32)
         for name, value in values.items()
     }
-    steps = np.array([step_of(quality) for quality in range(1, 101)])
+    steps = np.array([step_of(fineness) for fineness in FINENESSES])
     integers["gain"] = np.rint(steps * prior.UNIT).astype(np.int32)
     integers["inverse"] = np.rint(
         2.0**prior.INVERSE_BITS * prior.PHASES / (steps * prior.UNIT)
@@ -166,16 +181,30 @@ def own_latents(photographs: NDArray[np.uint8]) -> NDArray[np.float16]:
     ).astype(np.float16)
 
 
+def refined_latents(photographs: NDArray[np.uint8], seed: int) -> Refined:
+    """uint8 (N, 3, 320, 320) -> the bundled encoder's latents, refined at random steps."""
+    model, random = load_model("lite"), np.random.default_rng(seed)
+    finenesses = random.integers(15, 85, len(photographs))
+    latents = []
+    for photograph, fineness in zip(photographs, finenesses.tolist(), strict=True):
+        rgb = np.ascontiguousarray(photograph.transpose(1, 2, 0))
+        latents.append(
+            refine(model, rgb, model.encode(rgb), fineness=fineness, effort=REFINED_EFFORT)
+        )
+    return np.stack(latents).astype(np.float16), finenesses
+
+
 def train_prior(corpus: Path, target: Path, seed: int = 20223) -> None:
-    """Half of the photographs through the teacher's encoder, half through the bundled one."""
+    """As many photographs through the teacher's encoder as through the bundled one."""
     latents = np.load(corpus / "latents.npy", mmap_mode="r")
     pixels = np.load(corpus / "pixels.npy", mmap_mode="r")
-    index = np.arange(len(latents))
-    training, held_out = index[index % HOLD_OUT != 0], index[index % HOLD_OUT == 0][:REPORTED]
-    drawn = np.random.default_rng(seed).choice(training, 2 * OWN, replace=False)
-    theirs, ours = np.split(drawn, 2)
+    training, held_out = split(corpus)
+    held_out = held_out[:REPORTED]
+    drawn = np.random.default_rng(seed).choice(training, 2 * OWN + REFINED, replace=False)
+    theirs, ours, to_refine = np.split(drawn, [OWN, 2 * OWN])
+    refined = refined_latents(pixels[to_refine], seed)
     chosen = np.concatenate([latents[theirs], own_latents(pixels[ours])])
-    integers = to_integers(train_network(chosen, seed))
+    integers = to_integers(train_network(chosen, refined, seed))
 
     def save(counts: NDArray[np.float64]) -> None:
         np.savez_compressed(target, cumulative=to_cumulative(counts), **integers)  # type: ignore[arg-type]
@@ -186,10 +215,13 @@ def train_prior(corpus: Path, target: Path, seed: int = 20223) -> None:
     counts = smooth_tables() * PSEUDO
     save(counts)
     half = TABLE_PHOTOGRAPHS // 2
-    for quality in TABLE_QUALITIES:
+    for fineness in TABLE_FINENESSES:
         for photograph in np.concatenate([chosen[:half], chosen[-half:]]):
-            symbols = quantise(photograph.astype(np.float32), step_of(quality))
-            np.add.at(counts, prior.choose_tables(symbols, quality)[:2], 1)
+            symbols = quantise(photograph.astype(np.float32), step_of(fineness))
+            np.add.at(counts, prior.choose_tables(symbols, fineness)[:2], 1)
+    for photograph, fineness in zip(refined[0], refined[1].tolist(), strict=True):
+        symbols = quantise(photograph.astype(np.float32), step_of(fineness))
+        np.add.at(counts, prior.choose_tables(symbols, fineness)[:2], 1)
     save(counts)
     report("TAESD", latents[held_out])
     report("lite", own_latents(pixels[held_out]))
@@ -197,17 +229,17 @@ def train_prior(corpus: Path, target: Path, seed: int = 20223) -> None:
 
 def report(name: str, latents: NDArray[np.float16]) -> None:
     """Bits a symbol of held-out photographs, against an ideal zero-order coder of each."""
-    for quality in REPORTED_QUALITIES:
+    for fineness in REPORTED_FINENESSES:
         coded, zero_order, count = 0, 0.0, 0
         for photograph in latents:
-            symbols = quantise(photograph.astype(np.float32), step_of(quality))
-            coded += 8 * len(prior.encode_symbols(symbols, quality))
+            symbols = quantise(photograph.astype(np.float32), step_of(fineness))
+            coded += 8 * len(prior.encode_symbols(symbols, fineness))
             count += symbols.size
             for plane in symbols:
                 share = np.unique(plane, return_counts=True)[1] / plane.size
                 zero_order -= plane.size * float((share * np.log2(share)).sum())
         print(
-            f"{name}, quality {quality}, step {step_of(quality):.3f}: "
+            f"{name}, fineness {fineness}, step {step_of(fineness):.3f}: "
             f"{coded / count:.3f} bits a symbol, zero order {zero_order / count:.3f}",
             flush=True,
         )

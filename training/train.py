@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from django_latentimg.codec.distortion import pixel_loss, structure_loss, texture_loss
@@ -51,12 +51,16 @@ class Config:
     """Share of a batch whose latents are the teacher's."""
     detach_until: int
     """Before this step the encoder only imitates the teacher."""
+    fidelity: float
+    """Weight of the logarithm of each picture's squared error: of its PSNR."""
     structure: float
-    """Weight of 1 - SSIM in the decoder's loss."""
+    """Weight of 1 - SSIM, of what the encoder's own latents decode to."""
     texture: float
-    """Weight of the difference of local energies in the decoder's loss."""
+    """Weight of the difference of local energies, likewise."""
     perceptual: float
-    """Weight of LPIPS in the decoder's loss."""
+    """Weight of LPIPS, likewise."""
+    perceptual_taught: float
+    """Weight of LPIPS of what the teacher's latents decode to."""
     distill: float
     """Weight of the encoder's distance to the teacher's latents."""
     distill_early: float
@@ -97,12 +101,20 @@ def quantise(latents: Tensor, steps: Tensor, noisy: Tensor, random: torch.Genera
     return torch.where(noisy, noise, rounded)
 
 
-def start_from_bundled(networks: nn.ModuleList) -> None:
+def log_error(decoded: Tensor, source: Tensor) -> Tensor:
+    """Mean over pictures of the logarithm of the mean squared error; -0.23 for a decibel.
+
+    float (N, 3, H, W) in [-1, 1] each. The constant, at 46 dB, keeps flat pictures from weighing
+    more than all others.
+    """
+    return ((decoded - source).square().mean((1, 2, 3)) + 1e-4).log().mean()
+
+
+def start_from_bundled(networks: nn.ModuleDict) -> None:
     """Give the networks the package's weights; a layer that it has not stays as it is."""
     bundled = load_file(LITE_FOLDER / "diffusion_pytorch_model.safetensors")
     state = networks.state_dict()
     for name, value in bundled.items():
-        name = name.replace("encoder.", "0.", 1).replace("decoder.", "1.", 1)
         if name in state and state[name].shape == value.shape:
             state[name].copy_(value)
         elif name in state:  # More inputs than it had: they begin without effect.
@@ -120,13 +132,15 @@ class Trainer:
         self.teacher = self.place(Taesd(teacher))
         self.perceptual = self.place(Perceptual(lpips))
         self.expecter = Expecter(self.device)
-        self.networks = self.place(nn.ModuleList([LiteEncoder(), LiteDecoder()]))
+        self.networks = self.place(
+            nn.ModuleDict({"encoder": LiteEncoder(), "decoder": LiteDecoder()})
+        )
         if config.start_from_bundled:
             start_from_bundled(self.networks)
-        self.encoder, self.decoder = self.networks
+        self.encoder, self.decoder = self.networks.values()
         self.average = {key: value.clone() for key, value in self.networks.state_dict().items()}
         self.optimiser = torch.optim.AdamW(
-            self.networks.parameters(), lr=config.learning_rate, weight_decay=1e-4
+            self.networks.parameters(), lr=config.learning_rate, weight_decay=1e-4, fused=True
         )
         self.step = 0
         self.seconds = 0.0
@@ -160,6 +174,9 @@ class Trainer:
         fresh = self.checkpoint.with_suffix(".new")
         torch.save(state, fresh)
         fresh.rename(self.checkpoint)
+        # All that ``export`` and ``validate`` need, and small enough to travel.
+        weights = {name: value.half().contiguous() for name, value in self.average.items()}
+        save_file(weights, self.run / "weights.safetensors")
 
     def losses(self) -> dict[str, Tensor]:
         """The terms of this step's loss, weighted; their sum is minimised."""
@@ -189,11 +206,14 @@ class Trainer:
             scale: picture.float()
             for scale, picture in self.decoder(quantised, steps * ~clean, hints, SCALES).items()
         }
+        # The teacher's latents are to be read faithfully, our own are to look right as well.
+        ours = pictures[1][taught:], target[taught:]
         terms = {
             "pixels": pixel_loss(pictures[1], target),
-            "structure": config.structure * structure_loss(pictures[1], target),
-            "texture": config.texture * texture_loss(pictures[1], target),
-            "perceptual": config.perceptual * self.perceptual(pictures[1], target).mean(),
+            "fidelity": config.fidelity * log_error(pictures[1], target),
+            "structure": config.structure * structure_loss(*ours),
+            "texture": config.texture * texture_loss(*ours),
+            "perceptual": config.perceptual * self.perceptual(*ours).mean(),
             "small": config.small_heads
             * sum(pixel_loss(pictures[s], F.avg_pool2d(target, s)) for s in (2, 4, 8))
             / 3,
@@ -201,6 +221,9 @@ class Trainer:
             * F.mse_loss(latents, reference),
             "rate": config.price * (bits * steps * ~clean)[taught:].mean(),
         }
+        if taught and config.perceptual_taught:
+            distances = self.perceptual(pictures[1][:taught], target[:taught])
+            terms["perceptual_taught"] = config.perceptual_taught * distances.mean()
         if not early and self.step % config.compatibility_every == 0:
             pair = slice(taught, taught + 2)
             theirs = self.teacher.decode(quantised[pair] + hints[pair, :4]).float()
@@ -225,12 +248,11 @@ class Trainer:
             self.optimiser.step()
         self.usual_norm += 0.02 * (min(norm, 2 * self.usual_norm) - self.usual_norm)
         keep = min(0.999, (self.step + 1) / (self.step + 10))
-        for key, value in self.networks.state_dict().items():
-            self.average[key].lerp_(value, 1 - keep)
+        averages, values = list(self.average.values()), list(self.networks.state_dict().values())
+        torch._foreach_lerp_(averages, values, 1 - keep)
         self.step += 1
         self.seconds += time.monotonic() - started
-        values = {name: float(value.detach()) for name, value in terms.items()}
-        return values | {"norm": norm}
+        return {name: float(value.detach()) for name, value in terms.items()} | {"norm": norm}
 
     def train(self) -> None:
         log = (self.run / "log.jsonl").open("a")

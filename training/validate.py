@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from django_latentimg.codec.lite import HINTS, LiteDecoder, LiteEncoder
 from django_latentimg.codec.rate import Expecter
@@ -14,15 +15,15 @@ from .perceptual import Perceptual
 from .taesd import Taesd
 
 
-def validate(checkpoint: Path, corpus: Path, teacher: Path, lpips: Path) -> None:
+def validate(run: Path, corpus: Path, teacher: Path, lpips: Path) -> None:
     """Print PSNR and LPIPS of every pair of encoder and decoder, and through quantisation."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    networks = torch.nn.ModuleList([LiteEncoder(), LiteDecoder()])
-    networks.load_state_dict(state["average"])
-    encoder, decoder = networks
+    networks = nn.ModuleDict({"encoder": LiteEncoder(), "decoder": LiteDecoder()})
+    weights = load_file(run / "weights.safetensors")
+    networks.load_state_dict({name: value.float() for name, value in weights.items()})
+    encoder, decoder = networks.values()
     taesd, perceptual, expecter = Taesd(teacher), Perceptual(lpips), Expecter(torch.device("cpu"))
     pixels, reference = Crops(corpus, side=128, batch=8, seed=0).held_out()
-    print(f"step {state['step']}, {len(pixels)} photographs")
+    print(f"{len(pixels)} photographs")
 
     def lite(latents: Tensor, hints: Tensor | None = None, step: float = 0.0) -> Tensor:
         if hints is None:
