@@ -9,10 +9,12 @@ cut off goes on, and after new weights only ours is measured anew.
 
 import argparse
 import csv
+import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -64,31 +66,61 @@ def main() -> None:
     arguments.add_argument("--efforts", default="0,4,9", help="whole curves of ours")
     arguments.add_argument("--every-effort", default="1,2,3,5,6,7,8", help="at quality 50 only")
     arguments.add_argument("--limit", type=int, help="photographs")
+    arguments.add_argument("--processes", type=int, default=os.cpu_count())
     arguments.add_argument("--name", default="codec", help="of the files of results")
     arguments.add_argument("--report-only", action="store_true", help="measure nothing")
     given = arguments.parse_args()
 
-    codecs = all_codecs(
+    chosen = (
         str(given.shared / "models/taesd"),
         *(
             tuple(int(effort) for effort in text.split(",") if effort)
             for text in (given.efforts, given.every_effort)
         ),
     )
+    codecs = all_codecs(*chosen)
     paths = sorted(p for p in given.folder.iterdir() if p.suffix in (".png", ".webp"))
     table = RESULTS / f"{given.name}.csv"
     rows = load(table)
     if not given.report_only:
-        lpips = Lpips(given.shared / "metrics/lpips_squeeze")
+        tasks = []
         for view in given.views.split(","):
             for path in paths[: given.limit]:
-                measure_picture(view, path, codecs, lpips, rows)
-                save(table, rows.values())
+                of_picture = {key: row for key, row in rows.items() if key[:2] == (view, path.stem)}
+                tasks.append((view, path, of_picture))
+        # A process for every core, each with one thread: most measures know no threads.
+        with multiprocessing.get_context("spawn").Pool(
+            given.processes, prepare_process, (chosen, given.shared / "metrics/lpips_squeeze")
+        ) as pool:
+            for view, path, of_picture in pool.imap_unordered(measure_in_process, tasks):
+                rows = {key: row for key, row in rows.items() if key[:2] != (view, path.stem)}
+                rows |= of_picture
+                save(table, sorted(rows.values(), key=lambda row: (row["view"], row["picture"])))
                 print(view, path.stem, flush=True)
     versions = {codec.name: codec.version for codec in codecs}
     current = [row for row in rows.values() if versions.get(row["codec"]) == row["version"]]
     times = [time_table(codecs, paths[0], view) for view in given.views.split(",")]
     report(current, times, given.name)
+
+
+_tools: list[Any] = []
+"""Of this process: codecs, LPIPS."""
+
+
+def prepare_process(chosen: tuple[str, tuple[int, ...], tuple[int, ...]], lpips: Path) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    _tools[:] = all_codecs(*chosen), Lpips(lpips)
+
+
+def measure_in_process(
+    task: tuple[str, Path, dict[tuple[str, ...], Row]],
+) -> tuple[str, Path, dict[tuple[str, ...], Row]]:
+    view, path, rows = task
+    codecs, lpips = _tools
+    measure_picture(view, path, codecs, lpips, rows)
+    return view, path, rows
 
 
 def load(table: Path) -> dict[tuple[str, ...], Row]:

@@ -1,18 +1,19 @@
 """The codecs of ``benchmarks.codec``: each turns pixels into a file's bytes and back."""
 
+import hashlib
 import io
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from django_latentimg import codec
-from django_latentimg.codec import prior
 from django_latentimg.codec.models import load_model
 from django_latentimg.codec.quantize import dequantise, quantise
 from django_latentimg.codec.rangecoder import TOTAL, RangeDecoder, RangeEncoder
@@ -53,9 +54,18 @@ def latentimg(effort: int, parameters: tuple[float, ...]) -> Codec:
     def decode(data: bytes) -> Pixels:
         return np.asarray(codec.decode(data))
 
-    weights = zlib.crc32(prior.load_network(50).context.tobytes())
-    fingerprint = f"{load_model('lite').fingerprint} {weights:08x}"
-    return Codec(f"latentimg effort {effort}", fingerprint, parameters, encode, decode)
+    return Codec(f"latentimg effort {effort}", version_of_ours(), parameters, encode, decode)
+
+
+@cache
+def version_of_ours() -> str:
+    """Of the weights, and of all code that has a say in what a blob holds."""
+    folder = Path(codec.__file__).parent
+    names = ("calibration.py", "distortion.py", "quantize.py", "refine.py")
+    digest = hashlib.sha256()
+    for path in (*(folder / name for name in names), *sorted(folder.glob("weights/*.*"))):
+        digest.update(path.read_bytes())
+    return f"{load_model('lite').fingerprint} {digest.hexdigest()[:8]}"
 
 
 TAESD_SPREADS = (0.75, 0.87, 0.66, 0.61)

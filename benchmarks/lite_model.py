@@ -1,7 +1,9 @@
 """The bundled lite model beside TAESD: ``python -m benchmarks.lite_model [FOLDER]``.
 
 For the centre 512×512 crop of every photograph in FOLDER (default: Kodak): what each pair of
-encoder and decoder keeps, without quantisation and through whole blobs. Writes
+encoder and decoder keeps, without quantisation and through whole blobs; what each decoder makes
+of the bundled encoder's latents at five quantiser steps; and whether a small rendition from a small
+head is as good as one from a decode in full. Writes
 ``benchmarks/results/lite_model.csv`` and ``.md``.
 """
 
@@ -11,11 +13,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from django_latentimg import codec
+from django_latentimg.codec.calibration import round_trip
 from django_latentimg.codec.models import LITE_FOLDER, load_model
 
 from .metrics import Lpips, Pixels, centre_crop, psnr, ssimulacra2
+
+STEPS = (0.25, 0.5, 0.75, 1.0, 1.5)
+WORKER_EFFORT = 4
+"""``LATENTIMG["EFFORT"]`` of a site that does not set it."""
+PARTS = (2, 4, 8)
+"""Denominators of the small renditions' sizes."""
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -38,38 +48,60 @@ def main() -> None:
         "lite > TAESD": lambda rgb: (taesd.decode(lite.encode(rgb)), 0),
         "blob, quality 50, lite > lite": lambda rgb: _blob(rgb, "lite", "lite"),
         "blob, quality 50, lite > TAESD": lambda rgb: _blob(rgb, "lite", taesd_folder),
+        "worker's blob, lite > lite": lambda rgb: _blob(rgb, "lite", "lite", WORKER_EFFORT),
+        "worker's blob, lite > TAESD": lambda rgb: _blob(rgb, "lite", taesd_folder, WORKER_EFFORT),
         "blob, quality 50, TAESD > lite": lambda rgb: _blob(rgb, taesd_folder, "lite"),
         "blob, quality 50, TAESD > TAESD": lambda rgb: _blob(rgb, taesd_folder, taesd_folder),
     }
     rows: list[dict[str, str | float]] = []
     paths = sorted(p for p in given.folder.iterdir() if p.suffix in (".png", ".webp"))
+
     for path in paths[: given.limit]:
+
+        def add(
+            pair: str, source: Pixels, decoded: Pixels, size: int = 0, picture: str = path.stem
+        ) -> None:
+            rows.append(
+                {
+                    "picture": picture,
+                    "pair": pair,
+                    "bytes": size,
+                    "psnr": round(psnr(source, decoded), 3),
+                    "ssimulacra2": round(ssimulacra2(source, decoded), 2),
+                    "lpips": round(lpips(source, decoded), 4),
+                }
+            )
+
         rgb = centre_crop(path)
         rgb = rgb[: rgb.shape[0] // 8 * 8, : rgb.shape[1] // 8 * 8]
         for pair, through in pairs.items():
             decoded, size = through(rgb)
-            rows.append(
-                {
-                    "picture": path.stem,
-                    "pair": pair,
-                    "bytes": size,
-                    "psnr": round(psnr(rgb, decoded), 3),
-                    "ssimulacra2": round(ssimulacra2(rgb, decoded), 2),
-                    "lpips": round(lpips(rgb, decoded), 4),
-                }
+            add(pair, rgb, decoded, size)
+        latents = lite.encode(rgb)
+        for step in STEPS:
+            for name, model in (("lite", lite), ("TAESD", taesd)):
+                add(f"step {step}, lite > {name}", rgb, round_trip(model, latents, step))
+        blob = codec.encode(Image.fromarray(rgb))
+        whole = codec.decode(blob)
+        for part in PARTS:
+            size_of_part = whole.width // part, whole.height // part
+            small = codec.decode(blob, width=size_of_part[0])
+            source, shrunk = (
+                np.asarray(picture.resize(size_of_part, Image.Resampling.LANCZOS))
+                for picture in (Image.fromarray(rgb), whole)
             )
+            add(f"1/{part}, head", source, np.asarray(small))
+            add(f"1/{part}, decoded in full", source, shrunk)
         print(path.stem, flush=True)
-    write(rows, list(pairs), given.name)
+    write(rows, given.name)
 
 
-def _blob(rgb: Pixels, encoder: str, decoder: str) -> tuple[Pixels, int]:
-    from PIL import Image
-
-    blob = codec.encode(Image.fromarray(rgb), model=encoder)
+def _blob(rgb: Pixels, encoder: str, decoder: str, effort: int = 0) -> tuple[Pixels, int]:
+    blob = codec.encode(Image.fromarray(rgb), model=encoder, effort=effort)
     return np.asarray(codec.decode(blob, model=decoder)), len(blob)
 
 
-def write(rows: list[dict[str, str | float]], pairs: list[str], name: str) -> None:
+def write(rows: list[dict[str, str | float]], name: str) -> None:
     RESULTS.mkdir(exist_ok=True)
     with (RESULTS / f"{name}.csv").open("w", newline="") as target:
         writer = csv.DictWriter(target, list(rows[0]), lineterminator="\n")
@@ -78,13 +110,14 @@ def write(rows: list[dict[str, str | float]], pairs: list[str], name: str) -> No
     pictures = len({row["picture"] for row in rows})
     lines = [
         f"Mean over {pictures} centre 512×512 crops. Encoder > decoder; without `blob`, latents "
-        f"are not quantised. Weights of lite: {load_model('lite').fingerprint}, "
+        "are not quantised. Small renditions are of blobs of quality 50. Weights of lite: "
+        f"{load_model('lite').fingerprint}, "
         f"{sum(p.stat().st_size for p in LITE_FOLDER.iterdir()):,} bytes.",
         "",
         "| encoder > decoder | bytes | PSNR dB | SSIMULACRA2 | LPIPS |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for pair in pairs:
+    for pair in dict.fromkeys(row["pair"] for row in rows):
         of_pair = [row for row in rows if row["pair"] == pair]
         size, *values = (
             float(np.mean([float(row[column]) for row in of_pair]))

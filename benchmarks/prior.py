@@ -23,7 +23,7 @@ from .codec import fastest
 from .lite_model import RESULTS
 from .metrics import centre_crop
 
-QUALITIES = (75, 50, 35, 25, 10)
+FINENESSES = (75, 50, 35, 25, 10)
 
 
 def zero_order_bits(symbols: NDArray[np.int64]) -> float:
@@ -35,9 +35,9 @@ def zero_order_bits(symbols: NDArray[np.int64]) -> float:
     return total
 
 
-def table_bits(symbols: NDArray[np.int64], quality: int) -> float:
+def table_bits(symbols: NDArray[np.int64], fineness: int) -> float:
     """Entropy under the chosen tables; what the range coder is held against."""
-    tables, indices, _ = prior.choose_tables(symbols, quality)
+    tables, indices, _ = prior.choose_tables(symbols, fineness)
     frequencies = np.diff(np.array(prior.load_tables()), axis=1)
     escapes = int((indices == prior.ESCAPE).sum()) * prior.ESCAPE_BITS
     return float(-np.log2(frequencies[tables, indices] / TOTAL).sum()) + escapes
@@ -76,14 +76,14 @@ def main() -> None:
     ]
     for name, model in (("TAESD", load_model(given.taesd)), ("lite", load_model("lite"))):
         latents = [model.encode(rgb) for rgb in crops]
-        for quality in QUALITIES:
-            symbols = [quantise(each, step_of(quality)) for each in latents]
+        for fineness in FINENESSES:
+            symbols = [quantise(each, step_of(fineness)) for each in latents]
             count = sum(each.size for each in symbols)
             zero = sum(map(zero_order_bits, symbols)) / count
-            tables = sum(table_bits(each, quality) for each in symbols) / count
-            coded = sum(8 * len(prior.encode_symbols(each, quality)) for each in symbols) / count
+            tables = sum(table_bits(each, fineness) for each in symbols) / count
+            coded = sum(8 * len(prior.encode_symbols(each, fineness)) for each in symbols) / count
             lines.append(
-                f"| {name} | {step_of(quality):.3f} | {zero:.3f} | {tables:.3f} | {coded:.3f} | "
+                f"| {name} | {step_of(fineness):.3f} | {zero:.3f} | {tables:.3f} | {coded:.3f} | "
                 f"{100 * (coded / tables - 1):.3f} % |"
             )
     lines += ["", "| symbols of | ms | × AVIF decode |", "| --- | --- | --- |"]
