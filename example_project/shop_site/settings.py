@@ -82,7 +82,11 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 
-LATENTIMG = {"RENDITION_STORAGE": "renditions"}
+LATENTIMG = {
+    "RENDITION_STORAGE": "renditions",
+    # The default, 4, makes better blobs and takes four times as long: you are waiting.
+    "EFFORT": 1,
+}
 
 # A broker that needs no server: every message is a file.
 _MESSAGES = DATA_DIR / "broker" / "messages"
