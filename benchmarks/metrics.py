@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,27 +66,33 @@ def texture(source: Pixels, decoded: Pixels) -> float:
     Here within blocks of 32×32 pixels of each level, so that a texture must be right where it is;
     and in units of 1/255 of a pixel's range, without normalising. No network has a part in it.
     """
-    import torch
+    levels = zip(_sorted_responses(source.tobytes(), source.shape),
+                 _sorted_responses(decoded.tobytes(), decoded.shape), strict=True)  # fmt: skip
+    return float(np.mean([np.abs(ours - theirs).mean() for ours, theirs in levels]))
+
+
+@lru_cache(2)
+def _sorted_responses(pixels: bytes, shape: tuple[int, ...]) -> list[NDArray[np.float32]]:
+    """For every level: every block's responses in every direction, sorted.
+
+    The source's are the same for every file that is made of it, so they are kept.
+    """
     import torch.nn.functional as F
 
-    total = 0.0
-    a, b = _tensor(source), _tensor(decoded)
+    result: list[NDArray[np.float32]] = []
+    picture = _tensor(np.frombuffer(pixels, np.uint8).reshape(shape))
     for _ in range(TEXTURE_LEVELS):
-        smaller = [F.avg_pool2d(picture, 2) for picture in (a, b)]
-        details = [
-            picture[..., : 2 * small.shape[2], : 2 * small.shape[3]]
-            - F.interpolate(small, scale_factor=2.0, mode="bilinear")
-            for picture, small in zip((a, b), smaller, strict=True)
-        ]
-        sorted_ = []
-        for detail in details:
-            responses = F.conv2d(detail, _directions(), padding=TEXTURE_PATCH // 2)[0]
-            side = min(TEXTURE_BLOCK, *responses.shape[1:])
-            blocks = responses.unfold(1, side, side).unfold(2, side, side)
-            sorted_.append(torch.sort(blocks.flatten(3), dim=3).values)
-        total += float((sorted_[0] - sorted_[1]).abs().mean()) / TEXTURE_LEVELS
-        a, b = smaller
-    return total
+        smaller = F.avg_pool2d(picture, 2)
+        detail = picture[..., : 2 * smaller.shape[2], : 2 * smaller.shape[3]] - F.interpolate(
+            smaller, scale_factor=2.0, mode="bilinear"
+        )
+        responses = F.conv2d(detail, _directions(), padding=TEXTURE_PATCH // 2)[0]
+        side = min(TEXTURE_BLOCK, *responses.shape[1:])
+        blocks = responses.unfold(1, side, side).unfold(2, side, side)
+        # NumPy sorts many times faster than torch.
+        result.append(np.sort(blocks.flatten(3).contiguous().numpy(), axis=3))
+        picture = smaller
+    return result
 
 
 FLAT_SIDE = 8
