@@ -19,6 +19,9 @@ FORMATS = {"avif": "image/avif", "webp": "image/webp", "jpeg": "image/jpeg"}
 BLOB_TYPE = "image/vnd.latentimg"
 """Media type of a blob."""
 
+LATENTS_TYPE = "application/vnd.safetensors"
+"""Media type of a blob's latents in a safetensors file."""
+
 
 def label(field: "LatentImageField") -> str:
     """``shop.product.photo``."""

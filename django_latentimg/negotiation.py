@@ -7,16 +7,22 @@ parameters.
 
 from collections.abc import Sequence
 
-from .links import BLOB_TYPE, FORMATS
+from .links import BLOB_TYPE, FORMATS, LATENTS_TYPE
 
 BLOB = "limg"
 """Stands beside the rendition formats for the blob itself."""
 
-MEDIA_TYPES = {**FORMATS, BLOB: BLOB_TYPE}
+LATENTS = "safetensors"
+"""The same for its latents."""
+
+RAW = {BLOB: BLOB_TYPE, LATENTS: LATENTS_TYPE}
+"""What only a client that names its type can get."""
+
+MEDIA_TYPES = {**FORMATS, **RAW}
 
 
 def choose(accept: str | None, formats: Sequence[str], *, with_blob: bool) -> str:
-    """One of ``formats``, or ``BLOB``, which only a client that names its type can get.
+    """One of ``formats``, or of ``RAW``, which only a client that names its type can get.
 
     ``formats``: in order of preference, the last one being what every client understands. The
     highest quality wins. Of equals, a type that the client names comes before one that only
@@ -26,14 +32,14 @@ def choose(accept: str | None, formats: Sequence[str], *, with_blob: bool) -> st
     """
     ranges = _media_ranges(accept or "*/*")
     covered = ranges.get("image/*", ranges.get("*/*", 0.0))
-    offers = [BLOB, *formats] if with_blob else list(formats)
+    offers = [*RAW, *formats] if with_blob else list(formats)
 
     def preference(offer: str) -> tuple[float, bool, int]:
         position = offers.index(offer)
         named = ranges.get(MEDIA_TYPES[offer])
         if named is not None:
             return named, True, -position
-        return 0.0 if offer == BLOB else covered, False, position
+        return 0.0 if offer in RAW else covered, False, position
 
     best = max(offers, key=preference)
     return best if preference(best)[0] > 0 else formats[-1]

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.views.decorators.http import require_safe
 
-from . import negotiation, renditions
+from . import codec, negotiation, renditions
 from .codec.errors import CodecError, ModelError
 from .fields import LatentImageField
 from .links import FORMATS, unsign
@@ -29,7 +29,7 @@ def rendition(request: HttpRequest, signature: str, width: int, path: str) -> Ht
     """A picture of the stored name ``path``, ``width`` pixels wide or less.
 
     With the extension ``.avif``, ``.webp`` or ``.jpeg`` in that format; without, in the format
-    that suits the ``Accept`` header, or as the blob itself.
+    that suits the ``Accept`` header, or as the blob itself or its latents.
 
     403: the signature does not fit. 404: no such field, width, format or file. 410: the file is
     damaged. 503: this machine lacks what decoding needs.
@@ -121,6 +121,8 @@ def _etag(content: bytes) -> str:
 def _read(field: LatentImageField, name: str, width: int, format: str) -> bytes:
     if format == negotiation.BLOB:
         return renditions.read_blob(field, name)
+    if format == negotiation.LATENTS:
+        return codec.Latent.from_bytes(renditions.read_blob(field, name)).safetensors()
     return renditions.render(field, name, width, format)
 
 

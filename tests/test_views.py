@@ -8,10 +8,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from django_latentimg import codec, links, renditions
+from django_latentimg import codec, links, negotiation, renditions
 from django_latentimg.codec.errors import ModelError
 from django_latentimg.conf import conf
-from django_latentimg.links import BLOB_TYPE, FORMATS, rendition_url
+from django_latentimg.links import BLOB_TYPE, FORMATS, LATENTS_TYPE, rendition_url
 
 from .conftest import image_bytes, picture
 from .stored import blob, store_blob, store_source
@@ -193,18 +193,31 @@ def test_rendition__negotiated_blob(client):
     assert response["Cache-Control"] == IMMUTABLE
 
 
-def test_rendition__negotiated_blob_of_a_source(client):
+def test_rendition__negotiated_latents(client):
+    from safetensors.numpy import load
+
+    link = url(store_blob(PHOTO, "photos/llama.png"))
+    response = client.get(link, headers={"Accept": LATENTS_TYPE})
+    assert response.status_code == 200
+    assert response["Content-Type"] == LATENTS_TYPE
+    assert response["Vary"] == "Accept"
+    assert response["Cache-Control"] == IMMUTABLE
+    assert load(response.content)["latents"].shape == (1, 4, 8, 12)
+
+
+@pytest.mark.parametrize("accept", [BLOB_TYPE, LATENTS_TYPE])
+def test_rendition__negotiated_blob_of_a_source(client, accept):
     link = url(store_source(PHOTO, "photos/llama.png"))
-    response = client.get(link, headers={"Accept": BLOB_TYPE})
+    response = client.get(link, headers={"Accept": accept})
     assert response["Content-Type"] == "image/jpeg"
     assert response["Vary"] == "Accept"
 
 
 def test_rendition__negotiated_etags_differ(client):
     link = url(store_blob(PHOTO, "photos/llama.png"))
-    accepts = ("image/avif", "image/webp", "image/jpeg", BLOB_TYPE)
+    accepts = ("image/avif", "image/webp", "image/jpeg", BLOB_TYPE, LATENTS_TYPE)
     etags = {client.get(link, headers={"Accept": accept})["ETag"] for accept in accepts}
-    assert len(etags) == 4
+    assert len(etags) == 5
 
 
 def test_rendition__negotiated_not_modified(client, monkeypatch):
@@ -238,7 +251,9 @@ def test_rendition__negotiates_among_the_fields_formats(client):
 @given(
     st.text(max_size=60)
     | st.lists(
-        st.sampled_from([*FORMATS.values(), BLOB_TYPE, "*/*", ";q=0", ";q=nan", ",", ";q*=x'y'z"])
+        st.sampled_from(
+            [*negotiation.MEDIA_TYPES.values(), "*/*", ";q=0", ";q=nan", ",", ";q*=x'y'z"]
+        )
     ).map("".join)
 )
 @example("image/webp;q*=nonsense''0.5")
@@ -319,7 +334,7 @@ def test_rendition__missing_source(client):
     assert_refused(client.get(url("photos/none.png", 320, "webp")), 404)
 
 
-@pytest.mark.parametrize("accept", ["image/webp", BLOB_TYPE])
+@pytest.mark.parametrize("accept", ["image/webp", BLOB_TYPE, LATENTS_TYPE])
 @pytest.mark.parametrize("left", [0, 10, -1])
 def test_rendition__truncated_blob(client, media, caplog, accept, left):
     name = store_blob(PHOTO, "photos/llama.png")

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO
@@ -184,6 +185,35 @@ class Latent:
         rounding left them. Raises ``BlobError``.
         """
         return self.rounded() + self.hints()[:4]
+
+    def safetensors(self) -> bytes:
+        """``latents()`` as a safetensors file, for diffusers and its like. Raises ``BlobError``.
+
+        One tensor, ``latents``: float16 (1, 4, ceil(H/8), ceil(W/8)), scaled; divide by the
+        metadata's ``scaling_factor`` for a VAE's ``decode()``. The decoded picture's upper left
+        ``width`` × ``height`` pixels count.
+        """
+        from .models import SCALING_FACTOR
+
+        latents = self.latents()[None].astype("<f2")
+        header = {
+            "__metadata__": {
+                "space": self.space,
+                "scaling_factor": str(SCALING_FACTOR),
+                "width": str(self.width),
+                "height": str(self.height),
+            },
+            "latents": {
+                "dtype": "F16",
+                "shape": latents.shape,
+                "data_offsets": [0, latents.nbytes],
+            },
+        }
+        # The package safetensors writes metadata in another order each time; equal latents shall
+        # be equal bytes, under one ETag. The header is padded to a multiple of 8 bytes.
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        return len(text).to_bytes(8, "little") + text + latents.tobytes()
 
     @property
     def has_alpha(self) -> bool:

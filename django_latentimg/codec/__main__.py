@@ -17,7 +17,9 @@ def parser() -> argparse.ArgumentParser:
     encoding.add_argument("--quality", type=int, default=50, metavar="Q", help="1 to 100")
     encoding.add_argument("--effort", type=int, default=0, metavar="N", help="0 to 9")
     encoding.add_argument("--model", default="lite", metavar="M")
-    decoding = commands.add_parser("decode", help="blob to picture; OUT's ending is its format")
+    decoding = commands.add_parser(
+        "decode", help="blob to picture; OUT's ending is its format, .safetensors for latents"
+    )
     decoding.add_argument("source", type=Path, metavar="IN")
     decoding.add_argument("target", type=Path, metavar="OUT")
     decoding.add_argument("--width", type=int, metavar="W", help="pixels")
@@ -36,6 +38,9 @@ def run(arguments: argparse.Namespace) -> None:
             model=arguments.model,
         )
         arguments.target.write_bytes(blob)
+    elif arguments.command == "decode" and arguments.target.suffix == ".safetensors":
+        blob = arguments.source.read_bytes()
+        arguments.target.write_bytes(Latent.from_bytes(blob).safetensors())
     elif arguments.command == "decode":
         picture = decode(
             arguments.source.read_bytes(), width=arguments.width, model=arguments.model
