@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from django_latentimg import codec
+from django_latentimg.codec import palette
 from django_latentimg.codec.models import load_model
 from django_latentimg.codec.quantize import dequantise, quantise
 from django_latentimg.codec.rangecoder import TOTAL, RangeDecoder, RangeEncoder
@@ -55,6 +56,20 @@ def latentimg(effort: int, parameters: tuple[float, ...]) -> Codec:
         return np.asarray(codec.decode(data))
 
     return Codec(f"latentimg effort {effort}", version_of_ours(), parameters, encode, decode)
+
+
+def latentimg_palette(quantizer: codec.Quantizer) -> Codec:
+    """Ours with Bühlmann's quantiser."""
+
+    def encode(pixels: Pixels, _: float) -> bytes:
+        return codec.encode(Image.fromarray(pixels), quantizer=quantizer)
+
+    def decode(data: bytes) -> Pixels:
+        return np.asarray(codec.decode(data))
+
+    source = Path(palette.__file__).read_bytes()
+    version = f"{load_model('lite').fingerprint} {zlib.crc32(source):08x}"
+    return Codec(f"latentimg {quantizer}", version, (0.0,), encode, decode)
 
 
 @cache
@@ -181,6 +196,8 @@ def all_codecs(
         pillow("JPEG XL", "JXL", (0, 5, 10, 16, 24), effort=7),
         taesd_static(taesd_folder, (1.5, 1.0, 0.75, 0.5, 0.35)),
         buehlmann(taesd_folder),
+        latentimg_palette("palette"),
+        latentimg_palette("palette-undithered"),
         *(
             latentimg(effort, curve if effort in efforts else (50,))
             for effort in sorted({*efforts, *every_effort})

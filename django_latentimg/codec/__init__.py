@@ -5,13 +5,13 @@ import io
 import json
 import os
 from functools import cached_property
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from . import container, pixels, prior, quantize
+from . import container, palette, pixels, prior, quantize
 from .errors import BlobError, CodecError, ImageError, ModelError
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
 if TYPE_CHECKING:
     from .refine import Progress
 
+Quantizer = Literal["uniform", "palette", "palette-undithered"]
 Source = bytes | str | os.PathLike[str] | BinaryIO | Image.Image
 
 
@@ -36,6 +37,7 @@ def encode(
     quality: int = 50,
     effort: int = 0,
     model: str = "lite",
+    quantizer: Quantizer = "uniform",
     progress: "Progress | None" = None,
 ) -> bytes:
     """The blob of a picture: any file that Pillow reads, or a Pillow image.
@@ -43,13 +45,19 @@ def encode(
     ``quality``: 1 to 100; equal quality looks about equally good. ``effort``: 0, or up to 9 for as
     many rounds of refinement of the latents, of which ``progress`` hears: it is called with the
     steps done and their total. ``model``: ``lite``, or the folder or hub id of a diffusers
-    autoencoder. Metadata is dropped; colours become sRGB. Raises ``ImageError``, ``ModelError``.
+    autoencoder. ``quantizer``: ``palette`` is Bühlmann's, for comparison, dithered or not; it knows
+    neither quality nor effort. Metadata is dropped; colours become sRGB. Raises ``ImageError``,
+    ``ModelError``.
     """
-    from .calibration import fineness_of
+    from . import calibration
     from .models import SPACE, load_model
 
     if not 1 <= quality <= 100:
         raise ImageError(f"Quality must be from 1 to 100, not {quality}.")
+    if quantizer not in get_args(Quantizer):
+        raise ImageError(f"There is no quantizer {quantizer!r}; there are {get_args(Quantizer)}.")
+    if effort and quantizer != "uniform":
+        raise ImageError("Only the uniform quantizer can be refined: leave out the effort.")
     opened = pixels.open_image(image)
     try:
         rgb, alpha = pixels.read(opened)
@@ -60,15 +68,20 @@ def encode(
     latent_model = load_model(model)
     padded = pixels.pad(rgb)
     latents = latent_model.encode(padded)
-    fineness = fineness_of(latent_model, padded, latents, quality)
-    if effort:
-        from .refine import refine
+    if quantizer == "uniform":
+        fineness = calibration.fineness_of(latent_model, padded, latents, quality)
+        if effort:
+            from .refine import refine
 
-        latents = refine(
-            latent_model, padded, latents, fineness=fineness, effort=effort, progress=progress
-        )
-    symbols = quantize.quantise(latents, quantize.step_of(fineness))
-    chunks = {container.SYMBOLS: prior.encode_symbols(symbols, fineness)}
+            latents = refine(
+                latent_model, padded, latents, fineness=fineness, effort=effort, progress=progress
+            )
+        symbols = quantize.quantise(latents, quantize.step_of(fineness))
+        chunks = {container.SYMBOLS: prior.encode_symbols(symbols, fineness)}
+    else:
+        fineness = calibration.PROBE
+        coded = palette.encode_palette(latents, dither=quantizer == "palette")
+        chunks = {container.PALETTE: coded}
     if alpha is not None:
         chunks[container.ALPHA] = encode_alpha(alpha)
     header = container.Header(width, height, SPACE, quality, fineness, latent_model.fingerprint)
@@ -149,9 +162,23 @@ class Latent:
         return self._header.fineness
 
     @property
+    def has_palette(self) -> bool:
+        """Whether the latents went through a palette, and not through the uniform quantiser."""
+        return container.PALETTE in self._chunks
+
+    @property
     def step(self) -> float:
-        """The quantiser's step, scaled latents."""
+        """The quantiser's step, scaled latents; of a palette, the step of as much noise.
+
+        Raises ``BlobError``.
+        """
+        if self.has_palette:
+            return self._of_palette[1] * 12**0.5  # A step's error is even: its variance step²/12.
         return quantize.step_of(self.fineness)
+
+    @cached_property
+    def _of_palette(self) -> tuple[NDArray[np.int64], float]:
+        return palette.decode_palette(self._chunks[container.PALETTE], *self._header.latent_shape)
 
     @cached_property
     def _decoded(self) -> prior.Decoded:
@@ -159,20 +186,30 @@ class Latent:
         return prior.decode_symbols(self._chunks[container.SYMBOLS], height, width, self.fineness)
 
     def symbols(self) -> NDArray[np.int64]:
-        """int64 (4, ceil(H/8), ceil(W/8)). Raises ``BlobError``."""
-        return self._decoded.symbols
+        """int64 (4, ceil(H/8), ceil(W/8)); levels from 0 to 255 with a palette.
+
+        Raises ``BlobError``.
+        """
+        return self._of_palette[0] if self.has_palette else self._decoded.symbols
 
     def rounded(self) -> NDArray[np.float32]:
-        """Symbols times step: float32 (4, ceil(H/8), ceil(W/8)). Raises ``BlobError``."""
+        """What the symbols stand for: float32 (4, ceil(H/8), ceil(W/8)), scaled latents.
+
+        Raises ``BlobError``.
+        """
+        if self.has_palette:
+            return palette.to_latents(self.symbols())
         return quantize.dequantise(self.symbols(), self.step)
 
     def hints(self) -> NDArray[np.float32]:
         """What the prior knows beyond the symbols: float32 (8, ceil(H/8), ceil(W/8)).
 
         Four planes from ``rounded()`` to where in its cell each latent is on average, in scaled
-        latents; four of the logarithm to base 2 of the spread it expected, in symbols. Raises
-        ``BlobError``.
+        latents; four of the logarithm to base 2 of the spread it expected, in symbols. With a
+        palette all 0, because the prior had no say. Raises ``BlobError``.
         """
+        if self.has_palette:
+            return np.zeros((8, *self._header.latent_shape), np.float32)
         symbols, expected, spread = self._decoded
         offset = (expected - symbols).astype(np.float32)
         shift = quantize.centroid(offset, spread, np.exp) * np.float32(self.step)

@@ -4,8 +4,9 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import get_args
 
-from . import CodecError, Latent, decode, encode
+from . import CodecError, Latent, Quantizer, decode, encode
 
 
 def parser() -> argparse.ArgumentParser:
@@ -17,6 +18,7 @@ def parser() -> argparse.ArgumentParser:
     encoding.add_argument("--quality", type=int, default=50, metavar="Q", help="1 to 100")
     encoding.add_argument("--effort", type=int, default=0, metavar="N", help="0 to 9")
     encoding.add_argument("--model", default="lite", metavar="M")
+    encoding.add_argument("--quantizer", choices=get_args(Quantizer), default="uniform")
     decoding = commands.add_parser(
         "decode", help="blob to picture; OUT's ending is its format, .safetensors for latents"
     )
@@ -36,6 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
             quality=arguments.quality,
             effort=arguments.effort,
             model=arguments.model,
+            quantizer=arguments.quantizer,
         )
         arguments.target.write_bytes(blob)
     elif arguments.command == "decode" and arguments.target.suffix == ".safetensors":
@@ -62,6 +65,7 @@ def describe(blob: bytes) -> dict[str, object]:
         "space": latent.space,
         "model": latent.model,
         "quality": latent.quality,
+        "quantizer": "palette" if latent.has_palette else "uniform",
         "step": latent.step,
         "alpha": latent.has_alpha,
         "digest": latent.digest,

@@ -14,6 +14,7 @@ SPACES = {1: "sd1"}
 """Latent spaces by their number in the header. ``sd1``: Stable Diffusion 1.x, scaled by 0.18215."""
 
 SYMBOLS = b"S"
+PALETTE = b"P"
 ALPHA = b"A"
 
 _HEADER = struct.Struct(">4sBBIIBBB4s")
@@ -107,8 +108,8 @@ def _unpack_chunks(blob: bytes) -> dict[bytes, bytes]:
             raise BlobError(f"The blob has chunk {kind!r} twice.")
         chunks[kind] = payload
         position = end + _CRC.size
-    if SYMBOLS not in chunks:
-        raise BlobError("The blob has no symbols.")
+    if (SYMBOLS in chunks) == (PALETTE in chunks):
+        raise BlobError("The blob has no symbols, or has them twice.")
     return chunks
 
 

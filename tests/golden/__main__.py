@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from django_latentimg.codec import container, encode_alpha, prior
+from django_latentimg.codec import container, encode_alpha, palette, prior
 
 FOLDER = Path(__file__).parent
 
@@ -53,6 +53,18 @@ def main() -> None:
             "alpha": has_alpha,
             "symbols_sha256": digest(values),
         }
+    header = container.Header(75, 50, "sd1", 50, 50, "0badcafe")
+    latents = symbols(*header.latent_shape, spread=2, seed=1).clip(-8, 8).astype(np.float32) / 3
+    coded = palette.encode_palette(latents)
+    (FOLDER / "palette.limg").write_bytes(container.pack(header, {container.PALETTE: coded}))
+    levels, _ = palette.decode_palette(coded, *header.latent_shape)
+    expected["palette"] = {
+        "width": 75,
+        "height": 50,
+        "fineness": 50,
+        "alpha": False,
+        "symbols_sha256": digest(levels),
+    }
     (FOLDER / "expected.json").write_text(json.dumps(expected, indent=2) + "\n")
 
 
