@@ -80,7 +80,7 @@ def pack(shared: Path, archive: Path) -> None:
     names = [path.name for path in paths if not is_held_out(path.name)]
     archive.parent.mkdir(parents=True, exist_ok=True)
     size = 0
-    with tarfile.open(archive, "w") as target:
+    with tarfile.open(archive, "w", dereference=True) as target:
         for folder in ("models/taesd", "metrics/lpips_squeeze"):
             for path in sorted((shared / folder).glob("*.safetensors")):
                 target.add(path, f"{folder}/{path.name}")

@@ -1,0 +1,73 @@
+import tarfile
+
+import numpy as np
+import pytest
+
+from tests.conftest import picture, shared
+from training import data
+from training.data import Crops, is_held_out, pack, prepare, split
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """What ``--shared`` names, with 66 photographs of its own."""
+    for name in ("models/taesd", "metrics/lpips_squeeze"):
+        source = shared(name)
+        (tmp_path / name).mkdir(parents=True)
+        for path in source.glob("*.safetensors"):
+            (tmp_path / name / path.name).symlink_to(path.resolve())
+    photos = tmp_path / "photos" / "train"
+    photos.mkdir(parents=True)
+    for number in range(66):
+        picture(340, 320 + number).save(photos / f"{number:04}.webp")
+    return tmp_path
+
+
+def unpacked(archive, target):
+    with tarfile.open(archive) as opened:
+        opened.extractall(target, filter="data")
+    return target
+
+
+def test_pack__holds_all_that_training_needs_but_what_is_held_out(folder, tmp_path):
+    archive = tmp_path / "corpus.tar"
+    pack(folder, archive)
+    target = unpacked(archive, tmp_path / "there")
+    names = sorted(path.name for path in (target / "photos/train").iterdir())
+    assert len(names) == 64
+    assert not any(is_held_out(name) for name in names)
+    prepare(target / "photos/train", target / "models/taesd", tmp_path / "corpus")
+    training, held_out = split(tmp_path / "corpus")
+    assert len(training) == 64
+    assert len(held_out) == 0
+    pixels, latents = Crops(tmp_path / "corpus", side=64, batch=3, seed=1).at(5)
+    assert pixels.shape == (3, 3, 64, 64)
+    assert latents.shape == (3, 4, 8, 8)
+
+
+def test_pack__takes_photographs_evenly_where_not_all_fit(folder, tmp_path, monkeypatch):
+    pack(folder, tmp_path / "whole.tar")
+    size = sum(
+        path.stat().st_size
+        for path in (unpacked(tmp_path / "whole.tar", tmp_path / "w") / "photos/train").iterdir()
+    )
+    monkeypatch.setattr(data, "PACKED_LIMIT", size // 3)
+    pack(folder, tmp_path / "part.tar")
+    target = unpacked(tmp_path / "part.tar", tmp_path / "p")
+    numbers = [int(path.stem) for path in (target / "photos/train").iterdir()]
+    assert 15 <= len(numbers) <= 22
+    assert min(numbers) < 10
+    assert max(numbers) > 55
+
+
+def test_prepare__goes_on_where_it_stopped(folder, tmp_path):
+    """A second run finds all done, and nothing changes."""
+    arguments = folder / "photos/train", folder / "models/taesd", tmp_path / "corpus"
+    prepare(*arguments)
+    before = np.load(tmp_path / "corpus/latents.npy")
+    assert before.shape == (66, 4, 40, 40)
+    prepare(*arguments)
+    assert np.array_equal(np.load(tmp_path / "corpus/latents.npy"), before)
+    training, held_out = split(tmp_path / "corpus")
+    assert held_out.tolist() == [0, 64]
+    assert len(training) == 64
