@@ -229,7 +229,8 @@ class Trainer:
             theirs = self.teacher.decode(quantised[pair] + hints[pair, :4]).float()
             terms["compatibility"] = config.compatibility * (
                 pixel_loss(theirs, target[pair])
-                + config.perceptual * self.perceptual(theirs, target[pair]).mean()
+                + config.fidelity * log_error(theirs, target[pair])
+                + config.perceptual_taught * self.perceptual(theirs, target[pair]).mean()
             )
         return terms
 
