@@ -10,7 +10,7 @@ near its colour is to those of its neighbours and how often it came before. Kept
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import BlobError
+from .errors import BlobError, ImageError
 from .rangecoder import TOTAL, RangeDecoder, RangeEncoder
 
 Bytes = NDArray[np.uint8]
@@ -23,6 +23,8 @@ LEVEL = 255 * 0.18215**2 / 255
 NOISE_UNIT = 2**-12
 """Of the stored noise, scaled latents."""
 HEAD = 2 + 4 * SIZE
+LARGEST = 1 << 16
+"""Places, at most: indices are coded one by one, and a second is enough to wait for them."""
 
 TRAINED_ON = 1 << 14
 """Places, at most, that the palette is made of, evenly spread."""
@@ -38,7 +40,12 @@ COUNT_UNIT = 2
 
 
 def encode_palette(latents: NDArray[np.float32], *, dither: bool = True) -> bytes:
-    """float32 (4, h, w) scaled latents -> payload of the chunk ``P``."""
+    """float32 (4, h, w) scaled latents -> payload of the chunk ``P``.
+
+    Raises ``ImageError`` for more than ``LARGEST`` places.
+    """
+    if latents[0].size > LARGEST:
+        raise ImageError(f"A palette serves pictures of at most {64 * LARGEST:,} pixels.")
     levels = to_levels(latents)
     palette = make_palette(levels.reshape(-1, 4))
     indices = nearest_dithered(levels, palette) if dither else nearest(levels, palette)
@@ -57,6 +64,8 @@ def decode_palette(data: bytes, height: int, width: int) -> tuple[Integers, floa
 
     Raises ``BlobError``.
     """
+    if height * width > LARGEST:
+        raise BlobError(f"A blob with a palette has at most {64 * LARGEST:,} pixels.")
     if len(data) < HEAD:
         raise BlobError("The blob ends within its palette.")
     noise = int.from_bytes(data[:2], "big") * NOISE_UNIT

@@ -119,6 +119,13 @@ def test_unpack__wants_symbols_or_a_palette_and_not_both(cat):
         codec.decode(container.pack(header, chunks | {container.SYMBOLS: b""}))
 
 
+def test_palette__of_too_large_a_picture_is_refused():
+    with pytest.raises(ImageError, match="4,194,304"):
+        palette.encode_palette(np.zeros((4, 257, 256), np.float32))
+    with pytest.raises(BlobError, match="4,194,304"):
+        palette.decode_palette(bytes(2000), 257, 256)
+
+
 @pytest.mark.parametrize(
     "options", [{"quantizer": "other"}, {"quantizer": "palette", "effort": 1}], ids=str
 )
