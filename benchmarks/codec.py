@@ -63,8 +63,8 @@ def main() -> None:
     arguments.add_argument("folder", nargs="?", default="../shared/photos/kodak", type=Path)
     arguments.add_argument("--shared", default="../shared", type=Path)
     arguments.add_argument("--views", default="crop,full")
-    arguments.add_argument("--efforts", default="0,4", help="whole curves of ours")
-    arguments.add_argument("--every-effort", default="1,2,3,5,6,7,8,9", help="at quality 50 only")
+    arguments.add_argument("--efforts", default="0,5", help="whole curves of ours")
+    arguments.add_argument("--every-effort", default="1,2,3,4,6,7,8,9", help="at quality 50 only")
     arguments.add_argument("--limit", type=int, help="photographs")
     arguments.add_argument("--processes", type=int, default=os.cpu_count())
     arguments.add_argument("--name", default="codec", help="of the files of results")
@@ -273,7 +273,7 @@ def equal_bytes_table(rows: list[Row], view: str, anchor: str) -> str:
             for row in rows
             if row["view"] == view and row["codec"] == codec and row["parameter"] == "50"
         ]
-        if not codec.startswith("latentimg"):
+        if not codec.startswith("latentimg") or not ours:
             continue
         cells = []
         for measure in MEASURES:
@@ -305,15 +305,19 @@ def quality_table(rows: list[Row], view: str) -> str:
         return sorted(named, key=float)
 
     def same(peer: str, value: float) -> str:
-        scale = [(float(np.mean(of(peer, p))), float(p)) for p in parameters(peer)]
-        means, qualities = zip(*sorted(scale), strict=True)
+        scale = [
+            (float(np.mean(of(peer, p))), float(p), float(np.std(of(peer, p))))
+            for p in parameters(peer)
+        ]
+        means, qualities, deviations = zip(*sorted(scale), strict=True)
         if not means[0] <= value <= means[-1]:
             return f"below {qualities[0]:g}" if value < means[0] else f"above {qualities[-1]:g}"
-        return f"{np.interp(value, means, qualities):.0f}"
+        deviation = np.interp(value, means, deviations)
+        return f"{np.interp(value, means, qualities):.0f} (± {deviation:.1f})"
 
     lines = [
         "What a quality of ours gives in SSIMULACRA2, mean and standard deviation over the "
-        "pictures, and the peers' quality of the same mean.\n",
+        "pictures, and the peers' quality of the same mean, with their deviation.\n",
         "| codec | quality | SSIMULACRA2 | ± | " + " | ".join(ANCHORS) + " |",
         "| --- |" + " --- |" * (3 + len(ANCHORS)),
     ]

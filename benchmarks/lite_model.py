@@ -22,8 +22,6 @@ from django_latentimg.codec.models import LITE_FOLDER, load_model
 from .metrics import Lpips, Pixels, centre_crop, psnr, ssimulacra2
 
 STEPS = (0.25, 0.5, 0.75, 1.0, 1.5)
-WORKER_EFFORT = 4
-"""``LATENTIMG["EFFORT"]`` of a site that does not set it."""
 PARTS = (2, 4, 8)
 """Denominators of the small renditions' sizes."""
 
@@ -48,8 +46,8 @@ def main() -> None:
         "lite > TAESD": lambda rgb: (taesd.decode(lite.encode(rgb)), 0),
         "blob, quality 50, lite > lite": lambda rgb: _blob(rgb, "lite", "lite"),
         "blob, quality 50, lite > TAESD": lambda rgb: _blob(rgb, "lite", taesd_folder),
-        "worker's blob, lite > lite": lambda rgb: _blob(rgb, "lite", "lite", WORKER_EFFORT),
-        "worker's blob, lite > TAESD": lambda rgb: _blob(rgb, "lite", taesd_folder, WORKER_EFFORT),
+        "blob, effort 4, lite > lite": lambda rgb: _blob(rgb, "lite", "lite", 4),
+        "blob, effort 4, lite > TAESD": lambda rgb: _blob(rgb, "lite", taesd_folder, 4),
         "blob, quality 50, TAESD > lite": lambda rgb: _blob(rgb, taesd_folder, "lite"),
         "blob, quality 50, TAESD > TAESD": lambda rgb: _blob(rgb, taesd_folder, taesd_folder),
     }

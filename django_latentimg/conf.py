@@ -18,7 +18,7 @@ class Values:
 
     MODEL: str = "lite"
     """Latent model: ``lite``, or the folder or hub id of a diffusers autoencoder."""
-    EFFORT: int = 4
+    EFFORT: int = 5
     """Rounds of refinement when a picture is compressed, 0 to 9."""
     RENDITION_STORAGE: str = "default"
     """Alias in ``STORAGES`` of the storage that caches renditions."""

@@ -84,7 +84,7 @@ STORAGES = {
 
 LATENTIMG = {
     "RENDITION_STORAGE": "renditions",
-    # The default, 4, makes better blobs and takes four times as long: you are waiting.
+    # The default, 5, makes better blobs and takes five times as long: you are waiting.
     "EFFORT": 1,
 }
 

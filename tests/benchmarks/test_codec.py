@@ -49,7 +49,11 @@ def test_equal_bytes_table__counts_the_pictures_on_which_ours_is_better():
 def test_quality_table__names_the_peers_quality_of_the_same_mean():
     table = benchmark.quality_table(ROWS, "crop")
     line = next(line for line in table.splitlines() if line.startswith("| latentimg effort 0 | 30"))
-    assert [cell.strip() for cell in line.strip("|").split("|")][3:] == ["2.5", "20", "20"]
+    assert [cell.strip() for cell in line.strip("|").split("|")][3:] == [
+        "2.5",
+        "20 (± 2.5)",
+        "20 (± 2.5)",
+    ]
 
 
 def test_measure_picture__measures_only_what_is_not_there(tmp_path, monkeypatch):
