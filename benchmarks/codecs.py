@@ -139,29 +139,19 @@ def buehlmann(folder: str) -> Codec:
     model = load_model(folder)
 
     def encode(pixels: Pixels, _: float) -> bytes:
-        palette, indices = quantise_to_palette(latents_to_bytes(model.encode(pixels)))
+        levels = palette.to_levels(model.encode(pixels)).astype(np.uint8)
+        colours, indices = quantise_to_palette(levels)
         head = np.array(indices.shape, ">u2").tobytes()
-        return head + zlib.compress(palette.tobytes() + indices.tobytes(), 9)
+        return head + zlib.compress(colours.tobytes() + indices.tobytes(), 9)
 
     def decode(data: bytes) -> Pixels:
         height, width = np.frombuffer(data[:4], ">u2").tolist()
         raw = np.frombuffer(zlib.decompress(data[4:]), np.uint8)
-        palette, indices = raw[:1024].reshape(256, 4), raw[1024:].reshape(height, width)
-        return model.decode(bytes_to_latents(palette[indices]))
+        colours, indices = raw[:1024].reshape(256, 4), raw[1024:].reshape(height, width)
+        levels = colours[indices].transpose(2, 0, 1).astype(np.int64)
+        return model.decode(palette.to_latents(levels))
 
     return Codec("Bühlmann", model.fingerprint, (0.0,), encode, decode)
-
-
-def latents_to_bytes(latents: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Scaled latents (4, h, w) -> (h, w, 4): a step of 0.033, clipped at 4.2."""
-    levels = np.clip(latents / (255 * 0.18215**2) + 0.5, 0, 1) * 255 + 0.5
-    return levels.astype(np.uint8).transpose(1, 2, 0)
-
-
-def bytes_to_latents(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Inverse of ``latents_to_bytes``."""
-    latents = (levels.astype(np.float32) / 255 - 0.5) * (255 * 0.18215**2)
-    return np.ascontiguousarray(latents.transpose(2, 0, 1))
 
 
 def quantise_to_palette(
