@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from importlib.util import find_spec
+from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 from django.core.checks import CheckMessage, Error, Warning, register
@@ -9,6 +10,7 @@ from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.core.files.storage import InvalidStorageError, storages
 from django.db import models
 
+from .codec.guard import PATCH_MODES, PREFERENCES
 from .conf import conf
 from .links import FORMATS
 
@@ -20,7 +22,7 @@ SHORTEST_SOURCE = 30
 
 
 def check_field(field: "LatentImageField") -> Iterable[CheckMessage]:
-    """What a field was given: E001 to E005."""
+    """What a field was given: E001 to E008."""
     if not field.widths or not all(isinstance(width, int) and width > 0 for width in field.widths):
         yield Error(
             "'widths' must be one or more positive integers.",
@@ -44,7 +46,9 @@ def check_field(field: "LatentImageField") -> Iterable[CheckMessage]:
             obj=field,
             id="latentimg.E004",
         )
-    if field.placeholder_field and not _is_text(field.model, field.placeholder_field):
+    if field.placeholder_field and not _is(
+        models.CharField | models.TextField, field.model, field.placeholder_field
+    ):
         yield Error(
             f"'placeholder_field' names {field.placeholder_field!r}, which is no text field of "
             f"{field.model._meta.label}.",
@@ -52,14 +56,35 @@ def check_field(field: "LatentImageField") -> Iterable[CheckMessage]:
             obj=field,
             id="latentimg.E005",
         )
+    if field.prefer not in PREFERENCES or field.patches not in PATCH_MODES:
+        yield Error(
+            f"'prefer' must be one of {', '.join(PREFERENCES)}, "
+            f"'patches' one of {', '.join(PATCH_MODES)}.",
+            obj=field,
+            id="latentimg.E006",
+        )
+    if field.min_quality is not None and not field.min_quality < 100:
+        yield Error(
+            "'min_quality' must be below 100, which is SSIMULACRA2 of the source itself.",
+            hint="70 is high quality, 90 cannot be told from the source.",
+            obj=field,
+            id="latentimg.E007",
+        )
+    if field.focal_field and not _is(models.JSONField, field.model, field.focal_field):
+        yield Error(
+            f"'focal_field' names {field.focal_field!r}, which is no JSON field of "
+            f"{field.model._meta.label}.",
+            hint="Add a JSONField(default=list, blank=True) of that name.",
+            obj=field,
+            id="latentimg.E008",
+        )
 
 
-def _is_text(model: type[models.Model], name: str) -> bool:
+def _is(kind: type | UnionType, model: type[models.Model], name: str) -> bool:
     try:
-        column = model._meta.get_field(name)
+        return isinstance(model._meta.get_field(name), kind)
     except FieldDoesNotExist:
         return False
-    return isinstance(column, models.CharField | models.TextField)
 
 
 @register

@@ -23,8 +23,11 @@ from django.db import models, router, transaction
 
 from . import codec, links, renditions
 from .codec import CodecError, Latent, pixels
+from .codec.guard import Guard
+from .codec.patches import Box
 from .conf import conf
 from .names import BlobName, source_of
+from .signals import compressed
 
 if TYPE_CHECKING:
     from .fields import LatentImageField
@@ -62,7 +65,14 @@ def enqueue(field: "LatentImageField", instance: models.Model, source: str) -> N
 
 def fingerprint(field: "LatentImageField") -> str:
     """The policy's: 4 hexadecimal digits."""
-    policy = {"model": conf.MODEL, "quality": field.quality, "keep_source": field.keep_source}
+    policy = {
+        "model": conf.MODEL,
+        "quality": field.quality,
+        "keep_source": field.keep_source,
+        "prefer": field.prefer,
+        "patches": field.patches,
+        "min_quality": field.min_quality,
+    }
     return hashlib.sha256(json.dumps(policy, sort_keys=True).encode()).hexdigest()[:4]
 
 
@@ -116,7 +126,13 @@ def _compress(
     with storage.open(source) as stored:
         source_bytes = stored.size
         image = pixels.open_image(cast(BinaryIO, stored), max_pixels=conf.MAX_PIXELS)
-        blob = codec.encode(image, quality=field.quality, effort=conf.EFFORT, model=conf.MODEL)
+        blob = codec.encode(
+            image,
+            quality=field.quality,
+            effort=conf.EFFORT,
+            model=conf.MODEL,
+            guard=_guard(field, primary_key),
+        )
     latent = Latent.from_bytes(blob)
     blob_name = str(
         BlobName(source, latent.width, latent.height, latent.digest, fingerprint(field))
@@ -137,7 +153,40 @@ def _compress(
         _delete_unless_used(field, blob_name)
         return Outcome(state.REPLACED, source_bytes=source_bytes)
     _after_commit(field, source)
+    compressed.send(
+        sender=field.model,
+        field=field,
+        primary_key=primary_key,
+        name=blob_name,
+        source_bytes=source_bytes,
+        blob_bytes=len(blob),
+        verdict=latent.verdict,
+    )
     return Outcome(state.COMPRESSED, source_bytes=source_bytes, blob_bytes=len(blob))
+
+
+def _guard(field: "LatentImageField", primary_key: Any) -> Guard:
+    """What the field asks of this row's blob."""
+    focal: tuple[Box, ...] = ()
+    if field.focal_field:
+        column = _rows(field).filter(pk=primary_key).values_list(field.focal_field, flat=True)
+        focal = _boxes(column.first() or [])
+    return Guard(
+        prefer=field.prefer,
+        patches=field.patches,
+        min_quality=field.min_quality,
+        widths=field.widths,
+        focal=focal,
+    )
+
+
+def _boxes(rectangles: Any) -> tuple[Box, ...]:
+    try:
+        return tuple(Box(*(int(edge) for edge in edges)) for edges in rectangles)
+    except (TypeError, ValueError) as error:
+        raise CodecError(
+            f"Focal rectangles are a list of [left, top, right, bottom], not {rectangles!r}."
+        ) from error
 
 
 def _tidy(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from .codec import Latent
+    from .codec.guard import PatchMode, Prefer
 
 WIDTHS = (320, 640, 960, 1280, 1920)
 FORMATS = ("avif", "webp", "jpeg")
@@ -200,6 +201,13 @@ class LatentImageField(models.ImageField):
     every client understands. ``quality``: 1 to 100, of the blob. ``keep_source``: whether the
     uploaded file stays in storage. ``placeholder_field``: name of a text field that is filled with
     a tiny picture as a ``data:`` URI; ``width_field`` and ``height_field`` as in ``ImageField``.
+
+    The guard: ``prefer``: ``detail`` or, for labels, art and documents, ``fidelity``: what decides
+    whether a picture stays latents or becomes AVIF. ``patches``: ``auto`` keeps text, faces and
+    what else latents lose as small pictures of their own, ``off`` leaves such pictures to AVIF.
+    ``min_quality``: SSIMULACRA2, below 100, that no picture may fall below. ``focal_field``: name
+    of a JSON field with rectangles that are kept like text, a list of ``[left, top, right,
+    bottom]`` in pixels of the displayed source.
     """
 
     attr_class = LatentImageFieldFile
@@ -228,6 +236,10 @@ class LatentImageField(models.ImageField):
         quality: int = 50,
         keep_source: bool = True,
         placeholder_field: str | None = None,
+        prefer: "Prefer" = "detail",
+        patches: "PatchMode" = "auto",
+        min_quality: float | None = None,
+        focal_field: str | None = None,
         **options: Any,
     ) -> None:
         self.widths = tuple(widths)
@@ -235,6 +247,10 @@ class LatentImageField(models.ImageField):
         self.quality = quality
         self.keep_source = keep_source
         self.placeholder_field = placeholder_field
+        self.prefer: Prefer = prefer
+        self.patches: PatchMode = patches
+        self.min_quality = min_quality
+        self.focal_field = focal_field
         options.setdefault("max_length", 255)
         super().__init__(verbose_name, name, **options)
 
@@ -246,6 +262,10 @@ class LatentImageField(models.ImageField):
             "quality": 50,
             "keep_source": True,
             "placeholder_field": None,
+            "prefer": "detail",
+            "patches": "auto",
+            "min_quality": None,
+            "focal_field": None,
         }
         for option, default in defaults.items():
             if getattr(self, option) != default:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from . import container, palette, pixels, prior, quantize
 from .errors import BlobError, CodecError, ImageError, ModelError
+from .patches import Patches, decode_patches
 
 __all__ = [
     "BlobError",
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from .guard import Guard, Verdict
     from .refine import Progress
 
 Quantizer = Literal["uniform", "palette", "palette-undithered"]
@@ -38,6 +40,7 @@ def encode(
     effort: int = 0,
     model: str = "lite",
     quantizer: Quantizer = "uniform",
+    guard: "Guard | None" = None,
     progress: "Progress | None" = None,
 ) -> bytes:
     """The blob of a picture: any file that Pillow reads, or a Pillow image.
@@ -46,8 +49,9 @@ def encode(
     many rounds of refinement of the latents, of which ``progress`` hears: it is called with the
     steps done and their total. ``model``: ``lite``, or the folder or hub id of a diffusers
     autoencoder. ``quantizer``: ``palette`` is Bühlmann's, for comparison, dithered or not; it knows
-    neither quality nor effort. Metadata is dropped; colours become sRGB. Raises ``ImageError``,
-    ``ModelError``.
+    neither quality nor effort. ``guard``: what the blob must hold, with patches or as AVIF; without
+    one latents are kept whatever they lose. Metadata is dropped; colours become sRGB. Raises
+    ``ImageError``, ``ModelError``.
     """
     from . import calibration
     from .models import SPACE, load_model
@@ -85,6 +89,14 @@ def encode(
     if alpha is not None:
         chunks[container.ALPHA] = encode_alpha(alpha)
     header = container.Header(width, height, SPACE, quality, fineness, latent_model.fingerprint)
+    if guard:
+        from .guard import apply
+
+        def show(chunks: dict[bytes, bytes], width: int | None) -> NDArray[np.uint8]:
+            opaque = {kind: chunks[kind] for kind in chunks if kind != container.ALPHA}
+            return np.asarray(decode(container.pack(header, opaque), width=width, model=model))
+
+        chunks = apply(guard, rgb, chunks, show)
     return container.pack(header, chunks)
 
 
@@ -102,8 +114,16 @@ def decode(blob: bytes, *, width: int | None = None, model: str = "lite") -> Ima
     if width is not None and width < latent.width:
         width = max(1, width)
         target = width, max(1, round(latent.height * width / latent.width))
-    scale = next(scale for scale in (8, 4, 2, 1) if full[0] >= scale * target[0])
-    rgb = load_model(model).decode(latent.rounded(), latent.hints(), step=latent.step, scale=scale)
+    if latent.has_latents:
+        scale = next(scale for scale in (8, 4, 2, 1) if full[0] >= scale * target[0])
+        rgb = load_model(model).decode(
+            latent.rounded(), latent.hints(), step=latent.step, scale=scale
+        )
+    else:
+        scale, rgb = 1, latent.image()
+    patches = latent.patches()
+    if patches:
+        rgb = patches.blend(rgb, scale)
     picture = Image.fromarray(rgb)
     if target == full:
         picture = picture.crop((0, 0, *full))
@@ -162,6 +182,11 @@ class Latent:
         return self._header.fineness
 
     @property
+    def has_latents(self) -> bool:
+        """Whether the picture is kept as latents; else the guard has made AVIF of it."""
+        return container.IMAGE not in self._chunks
+
+    @property
     def has_palette(self) -> bool:
         """Whether the latents went through a palette, and not through the uniform quantiser."""
         return container.PALETTE in self._chunks
@@ -182,6 +207,8 @@ class Latent:
 
     @cached_property
     def _decoded(self) -> prior.Decoded:
+        if not self.has_latents:
+            raise BlobError("The blob's picture is kept as AVIF and has no latents.")
         height, width = self._header.latent_shape
         return prior.decode_symbols(self._chunks[container.SYMBOLS], height, width, self.fineness)
 
@@ -252,6 +279,28 @@ class Latent:
         text += b" " * (-len(text) % 8)
         return len(text).to_bytes(8, "little") + text + latents.tobytes()
 
+    def image(self) -> NDArray[np.uint8]:
+        """uint8 (H, W, 3) of a picture that is kept as AVIF. Raises ``BlobError``."""
+        if self.has_latents:
+            raise BlobError("The blob's picture is kept as latents.")
+        return decode_image(self._chunks[container.IMAGE], self.width, self.height)
+
+    def patches(self) -> Patches | None:
+        """What is to be blended over the decoded picture. Raises ``BlobError``."""
+        stored = self._chunks.get(container.PATCHES)
+        if stored is None:
+            return None
+        height, width = (8 * cells for cells in self._header.latent_shape)
+        return decode_patches(stored, height, width)
+
+    @property
+    def verdict(self) -> "Verdict | None":
+        """What the guard chose, and what it measured. Raises ``BlobError``."""
+        from .guard import Verdict
+
+        stored = self._chunks.get(container.VERDICT)
+        return None if stored is None else Verdict.unpack(stored)
+
     @property
     def has_alpha(self) -> bool:
         """Whether the picture has transparent parts."""
@@ -261,6 +310,17 @@ class Latent:
         """uint8 (H, W), or None for an opaque picture. Raises ``BlobError``."""
         stored = self._chunks.get(container.ALPHA)
         return None if stored is None else decode_alpha(stored, self.width, self.height)
+
+
+def decode_image(stored: bytes, width: int, height: int) -> NDArray[np.uint8]:
+    """AVIF -> uint8 (H, W, 3). Raises ``BlobError`` unless it has that size in pixels."""
+    try:
+        image = pixels.open_image(stored, max_pixels=width * height)
+        if image.format != "AVIF" or image.size != (width, height):
+            raise BlobError("The blob's AVIF does not fit its header.")
+        return pixels.read(image)[0]
+    except ImageError as error:
+        raise BlobError("The blob's AVIF is damaged.") from error
 
 
 def encode_alpha(alpha: NDArray[np.uint8]) -> bytes:

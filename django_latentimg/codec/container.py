@@ -8,14 +8,22 @@ from .errors import BlobError
 from .pixels import MAX_PIXELS
 
 MAGIC = b"LIMG"
-VERSION = 3
+VERSION = 4
+READ_VERSIONS = (3, VERSION)
+"""Version 3 had no pictures and no patches."""
 
 SPACES = {1: "sd1"}
 """Latent spaces by their number in the header. ``sd1``: Stable Diffusion 1.x, scaled by 0.18215."""
 
 SYMBOLS = b"S"
 PALETTE = b"P"
+IMAGE = b"I"
 ALPHA = b"A"
+PATCHES = b"R"
+VERDICT = b"G"
+
+BODIES = (SYMBOLS, PALETTE, IMAGE)
+"""What shows the picture; a blob has exactly one."""
 
 _HEADER = struct.Struct(">4sBBIIBBB4s")
 _CHUNK = struct.Struct(">cI")
@@ -37,7 +45,7 @@ class Header:
     quality: int
     """1 to 100, what was asked for. Informative."""
     fineness: int
-    """1 to 100, determines the quantiser's step."""
+    """1 to 100, determines the quantiser's step. Means nothing without symbols."""
     model: str
     """Fingerprint of the latent model that encoded, 8 hexadecimal digits. Informative."""
 
@@ -68,6 +76,12 @@ def pack(header: Header, chunks: dict[bytes, bytes]) -> bytes:
     return b"".join(parts)
 
 
+def length(chunks: dict[bytes, bytes]) -> int:
+    """Bytes of a blob of these chunks."""
+    frame = _CHUNK.size + _CRC.size
+    return HEADER_LENGTH + sum(frame + len(payload) for payload in chunks.values())
+
+
 def unpack(blob: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, dict[bytes, bytes]]:
     """Inverse of ``pack``. Chunks of unknown type are returned too; nothing of them is read.
 
@@ -78,8 +92,10 @@ def unpack(blob: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, dict[b
         raise BlobError("These bytes are not a latent blob.")
     if len(blob) < HEADER_LENGTH:
         raise BlobError("The blob ends within its header.")
-    if blob[len(MAGIC)] != VERSION:
-        raise BlobError(f"The blob has version {blob[len(MAGIC)]}; version {VERSION} is read here.")
+    if blob[len(MAGIC)] not in READ_VERSIONS:
+        raise BlobError(
+            f"The blob has version {blob[len(MAGIC)]}; up to version {VERSION} is read here."
+        )
     _check(blob[: _HEADER.size], blob[_HEADER.size : HEADER_LENGTH], "header")
     _, _, flags, width, height, space, quality, fineness, model = _HEADER.unpack_from(blob)
     in_range = all(1 <= value <= 100 for value in (quality, fineness))
@@ -108,8 +124,8 @@ def _unpack_chunks(blob: bytes) -> dict[bytes, bytes]:
             raise BlobError(f"The blob has chunk {kind!r} twice.")
         chunks[kind] = payload
         position = end + _CRC.size
-    if (SYMBOLS in chunks) == (PALETTE in chunks):
-        raise BlobError("The blob has no symbols, or has them twice.")
+    if sum(body in chunks for body in BODIES) != 1:
+        raise BlobError("The blob has no picture, or has more than one.")
     return chunks
 
 

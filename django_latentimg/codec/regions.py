@@ -1,0 +1,90 @@
+"""Where text and faces are in a picture: what readers and friends would miss first.
+
+Text by RapidOCR's detector (PaddleOCR's "differentiable binarization" network, whose weights come
+in its wheel), frontal faces by OpenCV's cascades (Viola and Jones, CVPR 2001; likewise).
+"""
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ModelError
+from .models import INSTALL
+from .patches import Box
+
+if TYPE_CHECKING:
+    import cv2
+
+SMALLEST_FACE = 24
+"""Pixels. Of a smaller one nobody can be recognised, in the source either."""
+NEIGHBOURS = 6
+"""Overlapping detections that make a face; fewer find faces in foliage."""
+FACE_MARGIN = 0.15
+"""The cascade's square ends within hair and chin; of its side, to be added on each side."""
+LARGEST_SIDE = 2048
+"""Pixels. Larger pictures are searched at this size."""
+
+
+def text_boxes(rgb: NDArray[np.uint8]) -> list[Box]:
+    """Lines of text in a picture, uint8 (H, W, 3), upright or slanted. Raises ``ModelError``."""
+    shrunk, factor = _shrink(rgb)
+    found = _text_detector()(shrunk[..., ::-1], use_det=True, use_cls=False, use_rec=False)
+    quadrangles = [] if found.boxes is None else list(found.boxes)
+    return [_box(*quad.min(0), *quad.max(0), factor=factor, like=rgb) for quad in quadrangles]
+
+
+def face_boxes(rgb: NDArray[np.uint8]) -> list[Box]:
+    """Faces in a picture, uint8 (H, W, 3), seen from the front. Raises ``ModelError``."""
+    shrunk, factor = _shrink(rgb)
+    grey = np.asarray(shrunk @ np.array([0.299, 0.587, 0.114]), np.uint8)
+    smallest = (SMALLEST_FACE, SMALLEST_FACE)
+    found = _face_detector().detectMultiScale(grey, 1.1, NEIGHBOURS, minSize=smallest)
+    boxes = []
+    for left, top, width, height in found:
+        across, down = FACE_MARGIN * width, FACE_MARGIN * height
+        corners = left - across, top - down, left + width + across, top + height + down
+        boxes.append(_box(*corners, factor=factor, like=rgb))
+    return boxes
+
+
+def _shrink(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
+    factor = -(-max(rgb.shape[:2]) // LARGEST_SIDE)
+    if factor == 1:
+        return rgb, 1
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(rgb).reduce(factor)), factor
+
+
+def _box(
+    left: float, top: float, right: float, bottom: float, *, factor: int, like: NDArray[np.uint8]
+) -> Box:
+    height, width = like.shape[:2]
+    return Box(
+        max(0, int(left * factor)),
+        max(0, int(top * factor)),
+        min(width, -int(-right * factor // 1)),
+        min(height, -int(-bottom * factor // 1)),
+    )
+
+
+@cache
+def _text_detector() -> Any:
+    try:
+        from rapidocr import RapidOCR
+    except ImportError as error:
+        raise ModelError(f"Finding text needs rapidocr ({error}): {INSTALL}.") from error
+    return RapidOCR(params={"Global.log_level": "error"})
+
+
+@cache
+def _face_detector() -> "cv2.CascadeClassifier":
+    try:
+        import cv2
+
+        folder = cv2.data.haarcascades  # type: ignore[attr-defined]
+    except (ImportError, AttributeError) as error:
+        raise ModelError(f"Finding faces needs OpenCV 4 ({error}): {INSTALL}.") from error
+    return cv2.CascadeClassifier(folder + "haarcascade_frontalface_alt2.xml")
