@@ -1,9 +1,9 @@
 """The guard: no blob is a worse deal than AVIF of its bytes, and none misspells a label.
 
 After encoding, the picture is decoded as the site will show it, at 1:1 and at the widths of its
-renditions. Parts below their floors (``floors.py``) get patches. Then the blob competes with AVIF of
-as many bytes. Where it loses, or a floor still does not hold, the smallest AVIF that is as good and
-holds the floors takes its place inside the container.
+renditions. Parts below their floors (``floors.py``) get patches. Then the blob competes with AVIF
+of as many bytes. Where it loses, or a floor still does not hold, the smallest AVIF that is as good
+and holds the floors takes its place inside the container.
 """
 
 import io
