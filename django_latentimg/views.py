@@ -25,14 +25,19 @@ PROVISIONAL = "public, max-age=300"
 """A source's renditions are shown until it is compressed."""
 
 
+class NoLatents(Exception):
+    """The guard has made AVIF of the picture."""
+
+
 def rendition(request: HttpRequest, signature: str, width: int, path: str) -> HttpResponseBase:
     """A picture of the stored name ``path``, ``width`` pixels wide or less.
 
     With the extension ``.avif``, ``.webp`` or ``.jpeg`` in that format; without, in the format
     that suits the ``Accept`` header, or as the blob itself or its latents.
 
-    403: the signature does not fit. 404: no such field, width, format or file. 410: the file is
-    damaged. 503: this machine lacks what decoding needs.
+    403: the signature does not fit. 404: no such field, width, format or file. 406: latents were
+    asked for, and the guard has made AVIF of the picture. 410: the file is damaged. 503: this
+    machine lacks what decoding needs.
     """
     response = _respond(request, signature, width, path)
     response.headers["X-Content-Type-Options"] = "nosniff"
@@ -70,6 +75,8 @@ def _respond(request: HttpRequest, signature: str, width: int, path: str) -> Htt
             content = _read(field, name, width, chosen)
         except FileNotFoundError:
             return _refuse(404, "There is no such picture.")
+        except NoLatents:
+            return _refuse(406, "The picture is kept as AVIF and has no latents.")
         except ModelError:
             logger.exception("%s cannot be decoded on this machine.", name)
             return _refuse(503, "The picture cannot be decoded at the moment.")
@@ -122,7 +129,10 @@ def _read(field: LatentImageField, name: str, width: int, format: str) -> bytes:
     if format == negotiation.BLOB:
         return renditions.read_blob(field, name)
     if format == negotiation.LATENTS:
-        return codec.Latent.from_bytes(renditions.read_blob(field, name)).safetensors()
+        latent = codec.Latent.from_bytes(renditions.read_blob(field, name))
+        if not latent.has_latents:
+            raise NoLatents(name)
+        return latent.safetensors()
     return renditions.render(field, name, width, format)
 
 

@@ -72,7 +72,7 @@ def main() -> None:
     from tests.conftest import image_bytes, picture
 
     compress_image.delay = lambda *_: None
-    blob = (Path(__file__).parent / "golden" / "opaque.limg").read_bytes()
+    blob = (Path(__file__).parent / "golden" / "v4" / "opaque.limg").read_bytes()
     codec.encode = lambda *_, **__: blob  # type: ignore[assignment]
     model = apps.get_model("testapp", given.model)
     if not database.exists():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from . import CodecError, Latent, Quantizer, decode, encode
+from .guard import PATCH_MODES, PREFERENCES, Guard
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,6 +20,11 @@ def parser() -> argparse.ArgumentParser:
     encoding.add_argument("--effort", type=int, default=0, metavar="N", help="0 to 9")
     encoding.add_argument("--model", default="lite", metavar="M")
     encoding.add_argument("--quantizer", choices=get_args(Quantizer), default="uniform")
+    encoding.add_argument(
+        "--guard", choices=PREFERENCES, help="what decides between latents and AVIF"
+    )
+    encoding.add_argument("--patches", choices=PATCH_MODES, default="auto", help="of the guard")
+    encoding.add_argument("--min-quality", type=float, metavar="S", help="SSIMULACRA2 at least")
     decoding = commands.add_parser(
         "decode", help="blob to picture; OUT's ending is its format, .safetensors for latents"
     )
@@ -33,12 +39,16 @@ def parser() -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> None:
     if arguments.command == "encode":
+        guard = None
+        if arguments.guard:
+            guard = Guard(arguments.guard, arguments.patches, arguments.min_quality)
         blob = encode(
             arguments.source,
             quality=arguments.quality,
             effort=arguments.effort,
             model=arguments.model,
             quantizer=arguments.quantizer,
+            guard=guard,
         )
         arguments.target.write_bytes(blob)
     elif arguments.command == "decode" and arguments.target.suffix == ".safetensors":
@@ -59,6 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
 def describe(blob: bytes) -> dict[str, object]:
     """The blob's header and sizes. Raises ``BlobError``."""
     latent = Latent.from_bytes(blob)
+    patches, verdict = latent.patches(), latent.verdict
     return {
         "width": latent.width,
         "height": latent.height,
@@ -67,6 +78,9 @@ def describe(blob: bytes) -> dict[str, object]:
         "quality": latent.quality,
         "quantizer": "palette" if latent.has_palette else "uniform",
         "step": latent.step,
+        "kept": "latents" if latent.has_latents else "avif",
+        "guard": verdict and verdict._asdict(),
+        "patches": [] if patches is None else patches.boxes,
         "alpha": latent.has_alpha,
         "digest": latent.digest,
         "bytes": len(blob),

@@ -270,14 +270,16 @@ def _between(low: int, high: int, sizes: dict[int, float], wanted: float) -> int
 def smallest_avif(rgb: Rgb, start: Rival, good: Callable[[Rival], bool]) -> Rival:
     """The smallest that is good, at last the best there is; ``start`` where to begin."""
     low, high = -1, BEST_AVIF
-    best, found = Rival.encode(rgb, high), start
+    best: Rival | None = None
+    found = start
     while high - low > 1:
         if good(found):
             best, high = found, found.quality
         else:
             low = found.quality
-        found = Rival.encode(rgb, (low + high) // 2)
-    return best
+        if high - low > 1:
+            found = Rival.encode(rgb, (low + high) // 2)
+    return best or Rival.encode(rgb, BEST_AVIF)
 
 
 def narrowed(rgb: Rgb, width: int | None) -> Rgb:

@@ -17,6 +17,8 @@ from .patches import Box
 if TYPE_CHECKING:
     import cv2
 
+TEXT_CONFIDENCE = 0.6
+"""Of the detector, from 0.5. Half of what is below on training photographs is no text."""
 SMALLEST_FACE = 24
 """Pixels. Of a smaller one nobody can be recognised, in the source either."""
 NEIGHBOURS = 6
@@ -31,8 +33,13 @@ def text_boxes(rgb: NDArray[np.uint8]) -> list[Box]:
     """Lines of text in a picture, uint8 (H, W, 3), upright or slanted. Raises ``ModelError``."""
     shrunk, factor = _shrink(rgb)
     found = _text_detector()(shrunk[..., ::-1], use_det=True, use_cls=False, use_rec=False)
-    quadrangles = [] if found.boxes is None else list(found.boxes)
-    return [_box(*quad.min(0), *quad.max(0), factor=factor, like=rgb) for quad in quadrangles]
+    if found.boxes is None:
+        return []
+    return [
+        _box(*quadrangle.min(0), *quadrangle.max(0), factor=factor, like=rgb)
+        for quadrangle, confidence in zip(found.boxes, found.scores, strict=True)
+        if confidence >= TEXT_CONFIDENCE
+    ]
 
 
 def face_boxes(rgb: NDArray[np.uint8]) -> list[Box]:

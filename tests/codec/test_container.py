@@ -79,7 +79,7 @@ def test_unpack__refuses_every_flipped_bit(position):
     "changes",
     [
         {"version": 2},
-        {"version": 4},
+        {"version": 5},
         {"flags": 1},
         {"space": 9},
         {"quality": 0},
@@ -103,7 +103,7 @@ def test_unpack__refuses_twice_the_same_chunk_and_none():
     chunk = BLOB[container.HEADER_LENGTH :]
     with pytest.raises(BlobError, match="twice"):
         unpack(BLOB + chunk)
-    with pytest.raises(BlobError, match="no symbols"):
+    with pytest.raises(BlobError, match="no picture"):
         unpack(BLOB[: container.HEADER_LENGTH])
 
 

@@ -1,18 +1,23 @@
-"""Make the golden blobs: ``python -m tests.golden``. Run once for each version of the format.
+"""Make the golden blobs of this version: ``python -m tests.golden``. Older ones stay as they are.
 
 Symbols come from a seeded generator, so the blobs depend on the format and the prior, not on the
 bundled networks.
 """
 
 import hashlib
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 
-from django_latentimg.codec import container, encode_alpha, palette, prior
+from PIL import Image
+
+from django_latentimg.codec import container, encode_alpha, palette, patches, prior
+from django_latentimg.codec.guard import Verdict
 
 FOLDER = Path(__file__).parent
+CURRENT = FOLDER / f"v{container.VERSION}"
 
 
 def symbols(height: int, width: int, spread: float, seed: int) -> np.ndarray:
@@ -25,12 +30,20 @@ def symbols(height: int, width: int, spread: float, seed: int) -> np.ndarray:
     return values
 
 
+def stripe_picture(width: int, height: int) -> Image.Image:
+    """What patches and AVIF show."""
+    y, x = np.mgrid[0:height, 0:width]
+    planes = (255 * (x // 8 % 2), 255 * (y // 8 % 2), 255 * x // width)
+    return Image.fromarray(np.stack(planes, -1).astype(np.uint8))
+
+
 def digest(values: np.ndarray) -> str:
     return hashlib.sha256(values.astype(">i2").tobytes()).hexdigest()
 
 
 def main() -> None:
-    expected = {}
+    CURRENT.mkdir(exist_ok=True)
+    expected: dict[str, dict[str, object]] = {}
     for name, width, height, fineness, has_alpha in (
         ("opaque", 96, 64, 50, False),
         ("fine", 61, 45, 90, False),
@@ -45,7 +58,7 @@ def main() -> None:
             ramp = np.linspace(0, 255, width).astype(np.uint8)
             chunks[container.ALPHA] = encode_alpha(np.tile(ramp, (height, 1)))
         blob = container.pack(header, chunks)
-        (FOLDER / f"{name}.limg").write_bytes(blob)
+        (CURRENT / f"{name}.limg").write_bytes(blob)
         expected[name] = {
             "width": width,
             "height": height,
@@ -56,7 +69,7 @@ def main() -> None:
     header = container.Header(75, 50, "sd1", 50, 50, "0badcafe")
     latents = symbols(*header.latent_shape, spread=2, seed=1).clip(-8, 8).astype(np.float32) / 3
     coded = palette.encode_palette(latents)
-    (FOLDER / "palette.limg").write_bytes(container.pack(header, {container.PALETTE: coded}))
+    (CURRENT / "palette.limg").write_bytes(container.pack(header, {container.PALETTE: coded}))
     levels, _ = palette.decode_palette(coded, *header.latent_shape)
     expected["palette"] = {
         "width": 75,
@@ -65,7 +78,31 @@ def main() -> None:
         "alpha": False,
         "symbols_sha256": digest(levels),
     }
-    (FOLDER / "expected.json").write_text(json.dumps(expected, indent=2) + "\n")
+    header = container.Header(96, 64, "sd1", 50, 50, "0badcafe")
+    values = symbols(*header.latent_shape, spread=2, seed=50)
+    stripes = stripe_picture(header.width, header.height)
+    boxes = [patches.Box(0, 8, 40, 32), patches.Box(56, 40, 96, 64)]
+    chunks = {
+        container.SYMBOLS: prior.encode_symbols(values, 50),
+        container.PATCHES: patches.encode_patches(np.asarray(stripes), boxes, "WEBP", 80),
+        container.VERDICT: Verdict("latents", "detail", "better", 0.125, 0.25, 0.5, 1.0).pack(),
+    }
+    (CURRENT / "patched.limg").write_bytes(container.pack(header, chunks))
+    expected["patched"] = {
+        "width": 96,
+        "height": 64,
+        "fineness": 50,
+        "alpha": False,
+        "symbols_sha256": digest(values),
+        "patches": boxes,
+    }
+    avif = io.BytesIO()
+    stripes.save(avif, "AVIF", quality=80)
+    verdict = Verdict("avif", "fidelity", "worse", 12.5, 50.0, 25.0, 75.0)
+    chunks = {container.IMAGE: avif.getvalue(), container.VERDICT: verdict.pack()}
+    (CURRENT / "avif.limg").write_bytes(container.pack(header, chunks))
+    expected["avif"] = {"width": 96, "height": 64, "fineness": 50, "alpha": False}
+    (CURRENT / "expected.json").write_text(json.dumps(expected, indent=2) + "\n")
 
 
 if __name__ == "__main__":
