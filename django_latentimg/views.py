@@ -25,7 +25,7 @@ PROVISIONAL = "public, max-age=300"
 """A source's renditions are shown until it is compressed."""
 
 
-class NoLatents(Exception):
+class NoLatentsError(Exception):
     """The guard has made AVIF of the picture."""
 
 
@@ -75,7 +75,7 @@ def _respond(request: HttpRequest, signature: str, width: int, path: str) -> Htt
             content = _read(field, name, width, chosen)
         except FileNotFoundError:
             return _refuse(404, "There is no such picture.")
-        except NoLatents:
+        except NoLatentsError:
             return _refuse(406, "The picture is kept as AVIF and has no latents.")
         except ModelError:
             logger.exception("%s cannot be decoded on this machine.", name)
@@ -131,7 +131,7 @@ def _read(field: LatentImageField, name: str, width: int, format: str) -> bytes:
     if format == negotiation.LATENTS:
         latent = codec.Latent.from_bytes(renditions.read_blob(field, name))
         if not latent.has_latents:
-            raise NoLatents(name)
+            raise NoLatentsError(name)
         return latent.safetensors()
     return renditions.render(field, name, width, format)
 

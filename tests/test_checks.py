@@ -15,6 +15,7 @@ def identifiers(**options) -> set[str | None]:
             photo = LatentImageField(upload_to="x/", **options)
             count = models.IntegerField()
             tiny = models.TextField()
+            marks = models.JSONField(default=list)
 
             class Meta:
                 app_label = "testapp"
@@ -34,6 +35,11 @@ def identifiers(**options) -> set[str | None]:
         ({"max_length": 60}, "latentimg.E004"),
         ({"placeholder_field": "missing"}, "latentimg.E005"),
         ({"placeholder_field": "count"}, "latentimg.E005"),
+        ({"prefer": "beauty"}, "latentimg.E006"),
+        ({"patches": True}, "latentimg.E006"),
+        ({"min_quality": 100}, "latentimg.E007"),
+        ({"focal_field": "missing"}, "latentimg.E008"),
+        ({"focal_field": "tiny"}, "latentimg.E008"),
     ],
 )
 def test_check_field__reports(options, identifier):
@@ -41,7 +47,8 @@ def test_check_field__reports(options, identifier):
 
 
 def test_check_field__is_silent_when_right():
-    assert identifiers(placeholder_field="tiny", widths=[100], quality=100) == set()
+    options = {"widths": [100], "quality": 100, "prefer": "fidelity", "min_quality": 0}
+    assert identifiers(placeholder_field="tiny", focal_field="marks", **options) == set()
 
 
 def test_check_settings__unknown_storage(settings):

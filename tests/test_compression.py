@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
@@ -14,14 +15,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from django_latentimg import codec
+from django_latentimg.codec import guard
+from django_latentimg.codec.floors import Floors
+from django_latentimg.codec.patches import Box
 from django_latentimg.compression import compress, fingerprint, placeholder
 from django_latentimg.models import Compression
 from django_latentimg.names import BlobName
+from django_latentimg.signals import compressed
 from django_latentimg.tasks import compress_image
 from tests.conftest import celery_app, image_bytes, picture
-from tests.testapp.models import Product, Snapshot
+from tests.testapp.models import Label, Product, Snapshot
 
 PHOTO = Product._meta.get_field("photo")
+LABEL = Label._meta.get_field("photo")
 SNAP = Snapshot._meta.get_field("photo")
 
 # Real commits: the order of commit and deletion is what is tested.
@@ -52,6 +58,47 @@ def test_compress__uses_the_fields_quality(upload, monkeypatch):
     monkeypatch.setattr(PHOTO, "quality", 80)
     compress(PHOTO, saved.pk, saved.photo.name)
     assert Product.objects.get().photo.latent().quality == 80
+
+
+def test_compress__tells_the_application_what_the_guard_chose(upload):
+    heard = []
+
+    def listen(**told):
+        heard.append((Product.objects.get(pk=told["primary_key"]).photo.name, told))
+
+    compressed.connect(listen, sender=Product)
+    try:
+        saved = Product.objects.create(photo=upload())
+        outcome = compress(PHOTO, saved.pk, saved.photo.name)
+    finally:
+        compressed.disconnect(listen, sender=Product)
+    ((name, told),) = heard
+    assert told["field"] == PHOTO
+    assert told["name"] == name, "the row points to the blob by then"
+    assert (told["source_bytes"], told["blob_bytes"]) == (outcome.source_bytes, outcome.blob_bytes)
+    assert told["verdict"] == Product.objects.get().photo.latent().verdict
+    assert told["verdict"].prefer == "detail"
+
+
+def test_compress__guards_as_the_field_says(upload):
+    mark = [16, 16, 48, 40]
+    saved = Label.objects.create(photo=upload(), print=[mark])
+    compress(LABEL, saved.pk, saved.photo.name)
+    photo = Label.objects.get().photo
+    verdict = photo.latent().verdict
+    assert verdict.prefer == "fidelity"
+    source, shown = np.asarray(picture()), np.asarray(photo.image())
+    assert guard.fidelity(source, shown) >= 30
+    assert not Floors(source, focal=[Box(*mark)]).failures(shown)
+
+
+@pytest.mark.parametrize("marks", [[[1, 2, 3]], [["a", 1, 2, 3]], 7, [None]])
+def test_compress__focal_rectangles_that_are_none(upload, marks):
+    saved = Label.objects.create(photo=upload(), print=marks)
+    outcome = compress(LABEL, saved.pk, saved.photo.name)
+    assert outcome.state == "failed"
+    assert "[left, top, right, bottom]" in outcome.reason
+    assert Label.objects.get().photo.name == saved.photo.name
 
 
 def test_compress__deletes_the_source_only_where_told(upload, files):

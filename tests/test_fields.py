@@ -310,7 +310,8 @@ def test_admin__shows_and_saves(upload, enqueued, admin_client):
 def test_deconstruct__round_trip():
     field = LatentImageField(
         upload_to="x/", widths=(10, 20), formats=("jpeg",), quality=70, keep_source=False,
-        placeholder_field="tiny",
+        placeholder_field="tiny", prefer="fidelity", patches="off", min_quality=40,
+        focal_field="marks",
     )  # fmt: skip
     _, path, arguments, options = field.deconstruct()
     assert path == "django_latentimg.fields.LatentImageField"

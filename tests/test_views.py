@@ -10,6 +10,7 @@ from PIL import Image
 
 from django_latentimg import codec, links, negotiation, renditions
 from django_latentimg.codec.errors import ModelError
+from django_latentimg.codec.guard import Guard
 from django_latentimg.conf import conf
 from django_latentimg.links import BLOB_TYPE, FORMATS, LATENTS_TYPE, rendition_url
 
@@ -203,6 +204,15 @@ def test_rendition__negotiated_latents(client):
     assert response["Vary"] == "Accept"
     assert response["Cache-Control"] == IMMUTABLE
     assert load(response.content)["latents"].shape == (1, 4, 8, 12)
+
+
+def test_rendition__negotiated_latents_of_a_picture_kept_as_avif(client):
+    avif = codec.encode(picture(seed=1), guard=Guard(min_quality=90))
+    assert not codec.Latent.from_bytes(avif).has_latents
+    link = url(store_blob(PHOTO, "photos/llama.png", avif))
+    assert_refused(client.get(link, headers={"Accept": LATENTS_TYPE}), 406)
+    assert client.get(link, headers={"Accept": BLOB_TYPE}).content == avif
+    assert client.get(link, headers={"Accept": "image/webp"})["Content-Type"] == "image/webp"
 
 
 @pytest.mark.parametrize("accept", [BLOB_TYPE, LATENTS_TYPE])

@@ -17,7 +17,7 @@ from django_latentimg.codec.guard import Verdict
 from django_latentimg.codec.patches import Box
 from django_latentimg.codec.quantize import step_of
 from tests.conftest import image_bytes, picture
-from tests.golden.__main__ import CURRENT, FOLDER, digest, stripe_picture
+from tests.golden.__main__ import CURRENT, FOLDER, chequers, digest
 
 GOLDEN = {
     path: expected
@@ -216,14 +216,14 @@ def test_golden__blobs_stay_readable(path):
 
 def test_golden__pictures_within_blobs():
     """What stands in a blob as AVIF or WebP shows what it was made of."""
-    stripes = stripe_picture(96, 64)
+    squares = chequers(96, 64)
     decoded = codec.decode((CURRENT / "avif.limg").read_bytes())
-    assert np.abs(np.asarray(decoded, float) - np.asarray(stripes)).mean() < 6
+    assert np.abs(np.asarray(decoded, float) - np.asarray(squares)).mean() < 6
     patched = codec.decode((CURRENT / "patched.limg").read_bytes())
     (first, second) = Latent.from_bytes((CURRENT / "patched.limg").read_bytes()).patches().boxes
     for box, inside in ((first, (0, 16, 32, 24)), (second, (64, 48, 96, 64))):
         assert box.covers(Box(*inside))
-        error = np.asarray(patched.crop(inside), float) - np.asarray(stripes.crop(inside))
+        error = np.asarray(patched.crop(inside), float) - np.asarray(squares.crop(inside))
         assert np.abs(error).mean() < 12
     verdict = Latent.from_bytes((CURRENT / "avif.limg").read_bytes()).verdict
     assert verdict == Verdict("avif", "fidelity", "worse", 12.5, 50.0, 25.0, 75.0)

@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-
 from PIL import Image
 
 from django_latentimg.codec import container, encode_alpha, palette, patches, prior
@@ -30,11 +29,11 @@ def symbols(height: int, width: int, spread: float, seed: int) -> np.ndarray:
     return values
 
 
-def stripe_picture(width: int, height: int) -> Image.Image:
+def chequers(width: int, height: int) -> Image.Image:
     """What patches and AVIF show."""
     y, x = np.mgrid[0:height, 0:width]
-    planes = (255 * (x // 8 % 2), 255 * (y // 8 % 2), 255 * x // width)
-    return Image.fromarray(np.stack(planes, -1).astype(np.uint8))
+    grey = 60 + 140 * ((x + y) // 8 % 2)
+    return Image.fromarray(np.stack([grey, grey, grey * 3 // 4], -1).astype(np.uint8))
 
 
 def digest(values: np.ndarray) -> str:
@@ -80,11 +79,11 @@ def main() -> None:
     }
     header = container.Header(96, 64, "sd1", 50, 50, "0badcafe")
     values = symbols(*header.latent_shape, spread=2, seed=50)
-    stripes = stripe_picture(header.width, header.height)
+    squares = chequers(header.width, header.height)
     boxes = [patches.Box(0, 8, 40, 32), patches.Box(56, 40, 96, 64)]
     chunks = {
         container.SYMBOLS: prior.encode_symbols(values, 50),
-        container.PATCHES: patches.encode_patches(np.asarray(stripes), boxes, "WEBP", 80),
+        container.PATCHES: patches.encode_patches(np.asarray(squares), boxes, "WEBP", 80),
         container.VERDICT: Verdict("latents", "detail", "better", 0.125, 0.25, 0.5, 1.0).pack(),
     }
     (CURRENT / "patched.limg").write_bytes(container.pack(header, chunks))
@@ -97,7 +96,7 @@ def main() -> None:
         "patches": boxes,
     }
     avif = io.BytesIO()
-    stripes.save(avif, "AVIF", quality=80)
+    squares.save(avif, "AVIF", quality=80)
     verdict = Verdict("avif", "fidelity", "worse", 12.5, 50.0, 25.0, 75.0)
     chunks = {container.IMAGE: avif.getvalue(), container.VERDICT: verdict.pack()}
     (CURRENT / "avif.limg").write_bytes(container.pack(header, chunks))

@@ -33,6 +33,18 @@ class Snapshot(models.Model):
         return str(self.photo)
 
 
+class Label(models.Model):
+    """Print that must stay as it is, and an editor who says where."""
+
+    photo = LatentImageField(
+        upload_to="labels/", prefer="fidelity", min_quality=30, focal_field="print"
+    )
+    print = models.JSONField(default=list, blank=True)
+
+    def __str__(self) -> str:
+        return str(self.photo)
+
+
 class FramedSnapshot(Snapshot):
     """Multi-table inheritance."""
 
