@@ -18,6 +18,7 @@ def main() -> None:
     train.add_argument("config", type=Path)
     commands.add_parser("prior", help="fit the entropy coder's static prior")
     commands.add_parser("calibrate", help="print the constants of what quality means")
+    commands.add_parser("denoise", help="train the bundled denoiser, or go on; write it")
     export = commands.add_parser("export", help="write the bundled model from a run")
     export.add_argument("config", type=Path)
     validate = commands.add_parser("validate", help="measure a run on held-out photographs")
@@ -46,17 +47,22 @@ def main() -> None:
 
         calibrate(corpus)
         return
+    lpips = arguments.shared / "metrics/lpips_squeeze"
+    if arguments.command == "denoise":
+        from .denoise import train_denoiser
+
+        run = arguments.runs / "denoise"
+        train_denoiser(corpus, run, teacher, lpips, WEIGHTS / "denoiser")
+        return
     run = arguments.runs / arguments.config.stem
     if arguments.command == "train":
         from .train import Config, Trainer
 
         run.mkdir(parents=True, exist_ok=True)
-        lpips = arguments.shared / "metrics/lpips_squeeze"
         Trainer(Config.read(arguments.config), corpus, run, teacher, lpips).train()
     elif arguments.command == "validate":
         from .validate import validate as measure
 
-        lpips = arguments.shared / "metrics/lpips_squeeze"
         measure(run, corpus, teacher, lpips)
     else:
         from .export import export_model
