@@ -19,6 +19,7 @@ def main() -> None:
     commands.add_parser("prior", help="fit the entropy coder's static prior")
     commands.add_parser("calibrate", help="print the constants of what quality means")
     commands.add_parser("perceive", help="fit the guard's perceptual distance to LPIPS")
+    commands.add_parser("denoise", help="train the bundled denoiser, or go on; write it")
     export = commands.add_parser("export", help="write the bundled model from a run")
     export.add_argument("config", type=Path)
     validate = commands.add_parser("validate", help="measure a run on held-out photographs")
@@ -52,6 +53,12 @@ def main() -> None:
         from .perceive import perceive
 
         perceive(corpus, lpips)
+        return
+    if arguments.command == "denoise":
+        from .denoise import train_denoiser
+
+        run = arguments.runs / "denoise"
+        train_denoiser(corpus, run, teacher, lpips, WEIGHTS / "denoiser")
         return
     run = arguments.runs / arguments.config.stem
     if arguments.command == "train":

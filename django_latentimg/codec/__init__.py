@@ -100,11 +100,15 @@ def encode(
     return container.pack(header, chunks)
 
 
-def decode(blob: bytes, *, width: int | None = None, model: str = "lite") -> Image.Image:
+def decode(
+    blob: bytes, *, width: int | None = None, model: str = "lite", denoiser: str | None = None
+) -> Image.Image:
     """The picture, RGB or RGBA, ``width`` pixels wide or in full; never scaled up.
 
     A smaller picture comes from the smallest of the decoder's outputs that covers it, so it costs
-    less. Raises ``BlobError``, ``ModelError``.
+    less. ``denoiser``: for a ``model`` that was not trained on quantised latents, ``bundled``, or
+    the folder or hub id of a Stable Diffusion 1.x pipeline or a ``UNet2DModel``. Raises
+    ``BlobError``, ``ModelError``.
     """
     from .models import load_model
 
@@ -114,13 +118,18 @@ def decode(blob: bytes, *, width: int | None = None, model: str = "lite") -> Ima
     if width is not None and width < latent.width:
         width = max(1, width)
         target = width, max(1, round(latent.height * width / latent.width))
+    scale = 1
     if latent.has_latents:
         scale = next(scale for scale in (8, 4, 2, 1) if full[0] >= scale * target[0])
-        rgb = load_model(model).decode(
-            latent.rounded(), latent.hints(), step=latent.step, scale=scale
-        )
+        latents, hints, step = latent.rounded(), latent.hints(), latent.step
+        if denoiser is not None:
+            from .denoise import load_denoiser
+
+            latents = load_denoiser(denoiser).denoise(latents, hints, step=step)
+            hints, step = np.zeros_like(hints), 0.0
+        rgb = load_model(model).decode(latents, hints, step=step, scale=scale)
     else:
-        scale, rgb = 1, latent.image()
+        rgb = latent.image()
     patches = latent.patches()
     if patches:
         rgb = patches.blend(rgb, scale)

@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     decoding.add_argument("target", type=Path, metavar="OUT")
     decoding.add_argument("--width", type=int, metavar="W", help="pixels")
     decoding.add_argument("--model", default="lite", metavar="M")
+    decoding.add_argument("--denoiser", metavar="NAME", help="'bundled', a folder or a hub id")
     info = commands.add_parser("info", help="what a blob says of itself, as JSON")
     info.add_argument("source", type=Path, metavar="IN")
     return top
@@ -56,7 +57,10 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.target.write_bytes(Latent.from_bytes(blob).safetensors())
     elif arguments.command == "decode":
         picture = decode(
-            arguments.source.read_bytes(), width=arguments.width, model=arguments.model
+            arguments.source.read_bytes(),
+            width=arguments.width,
+            model=arguments.model,
+            denoiser=arguments.denoiser,
         )
         if picture.mode == "RGBA" and arguments.target.suffix.lower() in (".jpg", ".jpeg"):
             picture = picture.convert("RGB")

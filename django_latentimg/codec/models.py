@@ -242,7 +242,8 @@ def _fingerprint(network: "torch.nn.Module") -> str:
     return digest.hexdigest()[:8]
 
 
-_loading = Lock()
+LOADING = Lock()
+"""Threads that come first together would all load it, and diffusers' lazy imports fail then."""
 
 
 def load_model(name: str) -> LatentModel:
@@ -250,8 +251,7 @@ def load_model(name: str) -> LatentModel:
 
     Kept for the life of the process. Raises ``ModelError``, which says what to do.
     """
-    # Threads that come first together would all load it, and diffusers' lazy imports fail then.
-    with _loading:
+    with LOADING:
         return _load(name)
 
 

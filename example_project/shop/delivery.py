@@ -56,6 +56,20 @@ def sizes(product: Product) -> Sizes:
     return Sizes(source, size(photo.storage, photo.stored_name) if photo.is_latent else 0)
 
 
+def kept_as(product: Product) -> str:
+    """What the guard has made of the photograph; empty until it is compressed."""
+    if not product.photo.is_latent:
+        return ""
+    latent = product.photo.latent()
+    if not latent.has_latents:
+        return "kept as AVIF, which does better here"
+    patches = latent.patches()
+    if patches is None:
+        return "latents, from which the renditions are made"
+    count = len(patches.boxes)
+    return f"latents, with {count} {'patch' if count == 1 else 'patches'} where they fell short"
+
+
 def compressed() -> list[tuple[Product, Sizes]]:
     """All products whose photograph is a blob."""
     products = Product.objects.filter(photo__endswith=EXTENSION)

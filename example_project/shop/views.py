@@ -28,6 +28,7 @@ def product(request: HttpRequest, pk: int, slug: str) -> HttpResponse:
         "sizes": delivery.sizes(shown),
         "source_url": shown.photo.storage.url(delivery.source_name(shown)),
         "blob_url": shown.photo.storage.url(shown.photo.stored_name),
+        "kept_as": delivery.kept_as(shown),
         "cached": delivery.cached_renditions(shown),
     }
     return render(request, "shop/product.html", context)
