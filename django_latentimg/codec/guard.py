@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from . import container, perceptual, pixels
-from .errors import BlobError, ImageError
+from .errors import BlobError, ImageError, ModelError
 from .floors import Failure, Floors
+from .models import INSTALL
 from .patches import (
     AVIF_SPEED,
     FORMATS,
@@ -108,7 +109,7 @@ class Verdict(NamedTuple):
             raise BlobError("The blob's verdict is not one that this version knows.") from error
 
 
-class Rival(NamedTuple):
+class Avif(NamedTuple):
     """A picture as AVIF."""
 
     data: bytes
@@ -119,7 +120,7 @@ class Rival(NamedTuple):
         return narrowed(self.rgb, width)
 
     @classmethod
-    def encode(cls, rgb: Rgb, quality: int) -> "Rival":
+    def encode(cls, rgb: Rgb, quality: int) -> "Avif":
         target = io.BytesIO()
         Image.fromarray(rgb).save(target, "AVIF", quality=quality, speed=AVIF_SPEED)
         with Image.open(target) as opened:
@@ -187,7 +188,7 @@ def apply(
     reason: Reason = flaw or ("better" if better else "worse")
     if reason != "better":
 
-        def good(avif: Rival) -> bool:
+        def good(avif: Avif) -> bool:
             """Whether it holds what the source demands, and is no worse a choice than latents."""
             if better and len(avif.data) < len(rival.data):
                 return False
@@ -238,14 +239,14 @@ def find_patches(floors: Floors, rgb: Rgb, decoded: Rgb, failures: list[Failure]
     return min(tried)[2]
 
 
-def largest_avif(rgb: Rgb, limit: int) -> Rival:
+def largest_avif(rgb: Rgb, limit: int) -> Avif:
     """Of the best quality that takes at most ``limit`` bytes; of the lowest, where none does."""
     low, high = 0, BEST_AVIF + 1
-    best: Rival | None = None
+    best: Avif | None = None
     sizes: dict[int, float] = {}
     quality = 40
     while high - low > 1 or not best:
-        rival = Rival.encode(rgb, quality)
+        rival = Avif.encode(rgb, quality)
         sizes[quality] = np.log(len(rival.data))
         if len(rival.data) <= limit:
             best, low = rival, quality
@@ -267,10 +268,10 @@ def _between(low: int, high: int, sizes: dict[int, float], wanted: float) -> int
     return (low + high) // 2
 
 
-def smallest_avif(rgb: Rgb, start: Rival, good: Callable[[Rival], bool]) -> Rival:
+def smallest_avif(rgb: Rgb, start: Avif, good: Callable[[Avif], bool]) -> Avif:
     """The smallest that is good, at last the best there is; ``start`` where to begin."""
     low, high = -1, BEST_AVIF
-    best: Rival | None = None
+    best: Avif | None = None
     found = start
     while high - low > 1:
         if good(found):
@@ -278,8 +279,8 @@ def smallest_avif(rgb: Rgb, start: Rival, good: Callable[[Rival], bool]) -> Riva
         else:
             low = found.quality
         if high - low > 1:
-            found = Rival.encode(rgb, (low + high) // 2)
-    return best or Rival.encode(rgb, BEST_AVIF)
+            found = Avif.encode(rgb, (low + high) // 2)
+    return best or Avif.encode(rgb, BEST_AVIF)
 
 
 def narrowed(rgb: Rgb, width: int | None) -> Rgb:
@@ -295,9 +296,6 @@ def fidelity(source: Rgb, decoded: Rgb) -> float:
 
     Of large pictures a few tiles, evenly spread. Raises ``ModelError``.
     """
-    from .errors import ModelError
-    from .models import INSTALL
-
     try:
         from ssimulacra2 import compute_ssimulacra2
     except ImportError as error:
