@@ -28,7 +28,7 @@ from PIL import Image
 from django_latentimg import codec
 from django_latentimg.codec import container, perceptual, regions
 from django_latentimg.codec import guard as policy
-from django_latentimg.codec.guard import BEST_AVIF, Guard, Judge, Rival
+from django_latentimg.codec.guard import BEST_AVIF, Guard, Judge, Avif
 from django_latentimg.fields import WIDTHS
 
 from . import guard_report, metrics, ocr
@@ -200,7 +200,7 @@ def prepare_process(lpips: Path) -> None:
     policy.fidelity = remembered(policy.fidelity)
     regions.text_boxes = remembered(regions.text_boxes)
     regions.face_boxes = remembered(regions.face_boxes)
-    Rival.encode = staticmethod(remembered(Rival.encode))
+    Avif.encode = staticmethod(remembered(Avif.encode))
 
 
 _measures: dict[str, Callable[..., Any]] = {}
@@ -265,7 +265,7 @@ def measure_picture(task: Task, rgb: Pixels, effort: int, guards: dict[str, Guar
             add("AVIF of the same bytes", len(rival.data), rival.show)
         add(variant, len(blob), partial(shown, blob), **more)
     if references:
-        best = Rival.encode(rgb, NEAR_LOSSLESS)
+        best = Avif.encode(rgb, NEAR_LOSSLESS)
         add(f"AVIF {NEAR_LOSSLESS}", len(best.data), best.show)
     return rows
 
@@ -289,19 +289,19 @@ def patched_share(boxes: list[policy.Box], rgb: Pixels) -> float:
     return sum(box.area for box in boxes) / (rgb.shape[0] * rgb.shape[1])
 
 
-def avif_as_good(rgb: Pixels, least: float) -> Rival:
+def avif_as_good(rgb: Pixels, least: float) -> Avif:
     """The smallest AVIF with at least so much SSIMULACRA2."""
     low, high, quality = -1, BEST_AVIF, 12
     best = None
     while high - low > 1:
-        found = Rival.encode(rgb, quality)
+        found = Avif.encode(rgb, quality)
         if _measures["ssimulacra2"](rgb, found.rgb) >= least:
             best, high = found, quality
         else:
             low = quality
         # Most answers lie low, and high qualities take long.
         quality = min((low + high) // 2, 2 * low + 8)
-    return best or Rival.encode(rgb, BEST_AVIF)
+    return best or Avif.encode(rgb, BEST_AVIF)
 
 
 def measure_faces(rgb: Pixels, decoded: Pixels, boxes: list[policy.Box]) -> dict[str, object]:
