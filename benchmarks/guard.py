@@ -28,7 +28,7 @@ from PIL import Image
 from django_latentimg import codec
 from django_latentimg.codec import container, perceptual, regions
 from django_latentimg.codec import guard as policy
-from django_latentimg.codec.guard import BEST_AVIF, Guard, Judge, Avif
+from django_latentimg.codec.guard import BEST_AVIF, Avif, Guard, Judge
 from django_latentimg.fields import WIDTHS
 
 from . import guard_report, metrics, ocr

@@ -179,7 +179,9 @@ def apply(
 
     replaced = {*container.BODIES, container.PATCHES}
     rest = {kind: chunks[kind] for kind in chunks if kind not in replaced}
-    limit = container.length(chunks) - container.length({**rest, container.IMAGE: b""})
+    # An AVIF file needs no container around it, so it gets all bytes but those of the alpha.
+    blob_bytes = container.length({**chunks, container.VERDICT: bytes(_VERDICT.size)})
+    limit = blob_bytes - (container.length(rest) - container.HEADER_LENGTH)
     rival = largest_avif(rgb, limit)
     ours, theirs = judge.measure(partial(show, chunks)), judge.measure(rival.show)
     better = judge.prefers(ours, theirs)

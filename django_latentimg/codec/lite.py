@@ -116,8 +116,8 @@ class LiteDecoder(nn.Module):
     ``scales``, out of 8, 4, 2 and 1. The network learns from ``step`` and ``hints`` how much of the
     latents is rounding noise; both are 0 for latents that were never quantised.
 
-    The heads of 1/8 and 1/4 leave after the first block, so a small rendition costs a small part
-    of the whole.
+    What serves the heads of 1/8 and 1/4 leaves after the first block, so a small rendition costs a
+    small part of the whole.
     """
 
     def __init__(
@@ -132,8 +132,9 @@ class LiteDecoder(nn.Module):
         self.rises = nn.ModuleList(
             double(below, above) for below, above in ((eighth, quarter), (quarter, half))
         )
-        self.eighth_head = conv(eighth, 3)
-        self.quarter_head = nn.Sequential(conv(eighth, quarter), nn.ReLU(), double(quarter))
+        self.small_trunk = nn.Sequential(conv(eighth, quarter), nn.ReLU(), Residual(quarter))
+        self.eighth_head = conv(quarter, 3)
+        self.quarter_head = double(quarter)
         self.half_head = double(quarter)
         self.full_head = double(half)
 
@@ -144,10 +145,12 @@ class LiteDecoder(nn.Module):
         pictures: dict[int, Tensor] = {}
         first_block, *blocks = self.trunks[0].children()
         x = first_block(self.enter(torch.cat([latents, plane, hints], 1)))
-        if 8 in scales:
-            pictures[8] = self.eighth_head(x)
-        if 4 in scales:
-            pictures[4] = self.quarter_head(x)
+        if max(scales) > 2:
+            small = self.small_trunk(x)
+            if 8 in scales:
+                pictures[8] = self.eighth_head(small)
+            if 4 in scales:
+                pictures[4] = self.quarter_head(small)
         if min(scales) < 4:
             for block in blocks:
                 x = block(x)
