@@ -21,7 +21,7 @@ headers = st.builds(
     model=st.just("0badcafe"),
 )
 chunk_sets = st.dictionaries(
-    st.binary(min_size=1, max_size=1).filter(lambda kind: kind != container.PALETTE),
+    st.binary(min_size=1, max_size=1).filter(lambda kind: kind not in container.BODIES),
     st.binary(max_size=50),
     max_size=4,
 ).map(lambda chunks: {container.SYMBOLS: b"x"} | chunks)
