@@ -30,6 +30,9 @@ from .taesd import Taesd
 
 Module = TypeVar("Module", bound=nn.Module)
 
+SMALL_HEADS = ("small_trunk", "eighth_head", "quarter_head", "half_head")
+"""Of the decoder, what serves no other output."""
+
 
 @dataclass(frozen=True)
 class Config:
@@ -76,6 +79,8 @@ class Config:
     """Of a bit for every symbol, times the quantiser's step."""
     small_heads: float
     """Weight of the 1/2, 1/4 and 1/8 heads together."""
+    heads_only: bool = False
+    """Train these, and leave everything else as it is."""
 
     @classmethod
     def read(cls, path: Path) -> "Config":
@@ -151,6 +156,10 @@ class Trainer:
             start_from_bundled(self.networks)
         self.encoder, self.decoder = self.networks.values()
         self.average = {key: value.clone() for key, value in self.networks.state_dict().items()}
+        if config.heads_only:
+            self.networks.requires_grad_(False)
+            for head in SMALL_HEADS:
+                getattr(self.decoder, head).requires_grad_(True)
         self.optimiser = torch.optim.AdamW(
             self.networks.parameters(), lr=config.learning_rate, weight_decay=1e-4, fused=True
         )
@@ -214,10 +223,14 @@ class Trainer:
             expected = self.expecter(quantised, steps)
             bits = expected.bits(quantised, steps).mean((1, 2, 3))
             hints = expected.hints(quantised, steps).detach() * ~clean.view(-1, 1, 1, 1)
+        scales = SCALES[:-1] if config.heads_only else SCALES
         pictures = {
             scale: picture.float()
-            for scale, picture in self.decoder(quantised, steps * ~clean, hints, SCALES).items()
+            for scale, picture in self.decoder(quantised, steps * ~clean, hints, scales).items()
         }
+        small = config.small_heads * self.small_loss(pictures, target) / 3
+        if config.heads_only:
+            return {"small": small}
         # The teacher's latents are to be read faithfully, our own are to look right as well.
         ours = pictures[1][taught:], target[taught:]
         terms = {
@@ -226,7 +239,7 @@ class Trainer:
             "structure": config.structure * structure_loss(*ours),
             "texture": config.texture * texture_loss(*ours),
             "perceptual": config.perceptual * self.perceptual(*ours).mean(),
-            "small": config.small_heads * self.small_loss(pictures, target) / 3,
+            "small": small,
             "distill": (config.distill_early if early else config.distill)
             * F.mse_loss(latents, reference),
             "rate": config.price * (bits * steps * ~clean)[taught:].mean(),
