@@ -10,7 +10,6 @@ import io
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -183,7 +182,8 @@ def apply(
     blob_bytes = container.length({**chunks, container.VERDICT: bytes(_VERDICT.size)})
     limit = blob_bytes - (container.length(rest) - container.HEADER_LENGTH)
     rival = largest_avif(rgb, limit)
-    ours, theirs = judge.measure(partial(show, chunks)), judge.measure(rival.show)
+    ours = judge.measure(lambda width: decoded if width is None else show(chunks, width))
+    theirs = judge.measure(rival.show)
     better = judge.prefers(ours, theirs)
     flaw = judge.flaw(decoded, failures)
     kept: Literal["latents", "avif"] = "latents"
