@@ -196,7 +196,8 @@ def prepare_process(lpips: Path) -> None:
         lpips=remembered(measure),
         **{name: remembered(engine) for name, engine in ocr.ENGINES.items()},
     )
-    perceptual.distance = remembered(perceptual.distance)
+    perceptual.Reference.distance = remembered(perceptual.Reference.distance)  # type: ignore[method-assign]
+    perceptual.Reference = remembered(perceptual.Reference)  # type: ignore[misc]
     policy.fidelity = remembered(policy.fidelity)
     regions.text_boxes = remembered(regions.text_boxes)
     regions.face_boxes = remembered(regions.face_boxes)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from django_latentimg import codec
-from django_latentimg.codec.perceptual import LEAST, WEIGHTS, differences, logarithm
+from django_latentimg.codec.perceptual import LEAST, WEIGHTS, differences, features, logarithm
 
 from .data import Crops, to_float
 from .perceptual import Perceptual
@@ -74,7 +74,9 @@ def gather(
             ]
             with torch.inference_mode():
                 distance = float(measure(*tensors))
-            yield Sample((index, shown), ours, held_out, distance, differences(*pair))
+            yield Sample(
+                (index, shown), ours, held_out, distance, differences(*map(features, pair))
+            )
 
 
 def damaged(source: Image.Image) -> Iterator[tuple[bool, Image.Image]]:

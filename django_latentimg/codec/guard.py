@@ -10,6 +10,7 @@ import io
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -50,6 +51,10 @@ MOST_PATCHED = 0.5
 SAME_BYTES = 0.02
 """How much smaller the competing AVIF may be: its sizes come in steps."""
 BEST_AVIF = 95
+LIKELY_QUALITY = 12
+"""Of an AVIF of a blob's bytes."""
+LOG_BYTES_PER_QUALITY = 0.035
+"""Natural logarithm, about there."""
 
 _VERDICT = struct.Struct(">BBB4e")
 
@@ -138,11 +143,18 @@ class Judge:
         self.floors = Floors(rgb, text=text_boxes(rgb), faces=face_boxes(rgb), focal=focal)
         self.shown = (None, *(width for width in guard.widths if width < rgb.shape[1]))
         """Widths at which pictures are compared; None for 1:1."""
+        sources = [narrowed(rgb, width) for width in self.shown]
+        self.measures: list[Callable[[Rgb], float]] = (
+            [partial(fidelity, source) for source in sources]
+            if guard.prefer == "fidelity"
+            else [perceptual.Reference(source).distance for source in sources]
+        )
+        """Of a picture in each width."""
 
     def measure(self, show: Callable[[int | None], Rgb]) -> list[float]:
         """Perceptual distance or SSIMULACRA2 of what ``show`` gives for each width."""
-        measure = fidelity if self.guard.prefer == "fidelity" else perceptual.distance
-        return [measure(narrowed(self.rgb, width), show(width)) for width in self.shown]
+        pairs = zip(self.measures, self.shown, strict=True)
+        return [measure(show(width)) for measure, width in pairs]
 
     def prefers(self, one: list[float], other: list[float]) -> bool:
         """Whether the one is better by ``measure``, or as good."""
@@ -188,7 +200,9 @@ def apply(
     flaw = judge.flaw(decoded, failures)
     kept: Literal["latents", "avif"] = "latents"
     reason: Reason = flaw or ("better" if better else "worse")
-    if reason != "better":
+    if reason == "worse" and judge.flaw(rival.rgb, judge.floors.failures(rival.rgb)):
+        reason = "floor"
+    elif reason != "better":
 
         def good(avif: Avif) -> bool:
             """Whether it holds what the source demands, and is no worse a choice than latents."""
@@ -198,11 +212,8 @@ def apply(
                 return False
             return better or judge.prefers(judge.measure(avif.show), ours)
 
-        stand_in = smallest_avif(rgb, rival, good)
-        if not flaw and len(stand_in.data) > limit:
-            reason = "floor"
-        else:
-            kept, chunks = "avif", {**rest, container.IMAGE: stand_in.data}
+        kept = "avif"
+        chunks = {**rest, container.IMAGE: smallest_avif(rgb, rival, good).data}
     means = float(np.mean(ours)), float(np.mean(theirs))
     verdict = Verdict(kept, guard.prefer, reason, *means, ours[0], theirs[0])
     return {**chunks, container.VERDICT: verdict.pack()}
@@ -243,31 +254,23 @@ def find_patches(floors: Floors, rgb: Rgb, decoded: Rgb, failures: list[Failure]
 
 def largest_avif(rgb: Rgb, limit: int) -> Avif:
     """Of the best quality that takes at most ``limit`` bytes; of the lowest, where none does."""
-    low, high = 0, BEST_AVIF + 1
+    low, high = -1, BEST_AVIF + 1
     best: Avif | None = None
-    sizes: dict[int, float] = {}
-    quality = 40
-    while high - low > 1 or not best:
+    quality = LIKELY_QUALITY
+    while True:
         rival = Avif.encode(rgb, quality)
-        sizes[quality] = np.log(len(rival.data))
-        if len(rival.data) <= limit:
-            best, low = rival, quality
-            if len(rival.data) >= (1 - SAME_BYTES) * limit:
-                break
-        elif quality == 0:
-            return rival
-        else:
+        if len(rival.data) > limit:
             high = quality
-        quality = _between(low, high, sizes, float(np.log(limit)))
-    return best
-
-
-def _between(low: int, high: int, sizes: dict[int, float], wanted: float) -> int:
-    """Where between two qualities the wanted size is likely, the logarithm being about linear."""
-    if low in sizes and high in sizes and high - low > 2:
-        share = (wanted - sizes[low]) / (sizes[high] - sizes[low])
-        return min(max(round(low + share * (high - low)), low + 1), high - 1)
-    return (low + high) // 2
+            if quality == 0:
+                return rival
+        else:
+            best, low = rival, quality
+            if high - low == 1 or len(rival.data) >= (1 - SAME_BYTES) * limit:
+                return best
+        if best and high - low == 1:
+            return best
+        further = round(float(np.log(limit / len(rival.data))) / LOG_BYTES_PER_QUALITY)
+        quality = min(max(quality + further, low + 1), high - 1)
 
 
 def smallest_avif(rgb: Rgb, start: Avif, good: Callable[[Avif], bool]) -> Avif:

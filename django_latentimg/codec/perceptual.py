@@ -6,7 +6,7 @@ encoder. How much its channels differ tells LPIPS by a linear fit of the logarit
 (``training/perceive.py``), which may stand in for it where only the two ranks matter.
 """
 
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,10 +30,22 @@ TILES = 4
 """Of a large picture only so many tiles are looked at, evenly spread."""
 
 
-def distance(source: Rgb, decoded: Rgb) -> float:
-    """About LPIPS (v0.1, SqueezeNet) of two pictures, uint8 (H, W, 3); 0 for equal ones."""
-    windows = sample(*source.shape[:2])
-    return float(np.mean([predict(differences(source[at], decoded[at])) for at in windows]))
+class Reference:
+    """A source, uint8 (H, W, 3), to which several pictures are compared."""
+
+    def __init__(self, rgb: Rgb) -> None:
+        self.rgb = rgb
+
+    @cached_property
+    def _seen(self) -> "list[tuple[tuple[slice, slice], list[Tensor]]]":
+        """Windows and their features: at most some 60 MB, for 1024×1024 pixels."""
+        return [(at, features(self.rgb[at])) for at in sample(*self.rgb.shape[:2])]
+
+    def distance(self, decoded: Rgb) -> float:
+        """About LPIPS (v0.1, SqueezeNet) of a picture of the same shape; 0 for an equal one."""
+        return float(
+            np.mean([predict(differences(of, features(decoded[at]))) for at, of in self._seen])
+        )
 
 
 def predict(differences: NDArray[np.float32]) -> float:
@@ -50,21 +62,24 @@ def logarithm(differences: NDArray[np.float32]) -> NDArray[np.float32]:
     return logarithms
 
 
-def differences(source: Rgb, decoded: Rgb) -> NDArray[np.float32]:
-    """Mean squared difference of every channel of every layer, of features of unit length."""
+def features(rgb: Rgb) -> "list[Tensor]":
+    """What the encoder's layers see, of length 1 at every place: float (1, C, h, w) each."""
     import torch
 
     model = load_model("lite")
     assert isinstance(model, LiteModel)
-
-    def features(rgb: Rgb) -> "list[Tensor]":
+    with torch.inference_mode():
         batch = torch.from_numpy(pixels.pad(rgb).copy()).permute(2, 0, 1)[None]
         layers = model.network.encoder.features(batch.to(model.device).float() / 127.5 - 1)
         return [layer / (layer.square().sum(1, keepdim=True).sqrt() + 1e-6) for layer in layers]
 
+
+def differences(source: "list[Tensor]", decoded: "list[Tensor]") -> NDArray[np.float32]:
+    """Mean squared difference of every channel of every layer: float32 (224,)."""
+    import torch
+
     with torch.inference_mode():
-        pairs = zip(features(source), features(decoded), strict=True)
-        means = [(a - b).square().mean((0, 2, 3)) for a, b in pairs]
+        means = [(a - b).square().mean((0, 2, 3)) for a, b in zip(source, decoded, strict=True)]
         return np.asarray(torch.cat(means).cpu().numpy(), np.float32)
 
 

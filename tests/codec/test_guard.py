@@ -100,7 +100,7 @@ def test_guard__a_smooth_picture_becomes_the_smallest_avif_that_is_as_good():
     assert len(blob) <= len(plain) + 200
     rgb = np.asarray(drawing)
     shown = np.asarray(codec.decode(blob))
-    assert guard.perceptual.distance(rgb, shown) <= latent.verdict.ours + 1e-4
+    assert guard.perceptual.Reference(rgb).distance(shown) <= latent.verdict.ours + 1e-4
 
 
 def test_guard__fidelity_asks_ssimulacra2(meadow):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from django_latentimg import codec
-from django_latentimg.codec.perceptual import TILE, TILES, distance, sample
+from django_latentimg.codec.perceptual import TILE, TILES, Reference, sample
 from tests.codec.test_codec import photograph
 from tests.conftest import picture, shared
 
@@ -21,8 +21,10 @@ def compressed(image: Image.Image, format: str, quality: int) -> np.ndarray:
 def test_distance__is_zero_for_equal_pictures_and_grows_with_damage():
     cat = photograph("chelsea.png")
     rgb = np.asarray(cat)
-    assert distance(rgb, rgb) == 0
-    found = [distance(rgb, compressed(cat, "AVIF", quality)) for quality in (90, 60, 30, 5)]
+    assert Reference(rgb).distance(rgb) == 0
+    found = [
+        Reference(rgb).distance(compressed(cat, "AVIF", quality)) for quality in (90, 60, 30, 5)
+    ]
     assert found == sorted(found)
     assert found[0] < 0.05 < found[-1]
 
@@ -31,7 +33,7 @@ def test_distance__is_zero_for_equal_pictures_and_grows_with_damage():
 def test_distance__of_small_pictures(size):
     image = picture(100, 100).resize(size)
     blurred = image.filter(ImageFilter.GaussianBlur(2))
-    assert distance(np.asarray(image), np.asarray(blurred)) >= 0
+    assert Reference(np.asarray(image)).distance(np.asarray(blurred)) >= 0
 
 
 def test_distance__agrees_with_lpips():
@@ -46,7 +48,7 @@ def test_distance__agrees_with_lpips():
         rgb = np.asarray(image)
         damaged = [compressed(image, *how) for how in (("AVIF", 20), ("AVIF", 50), ("WEBP", 30))]
         damaged.append(np.asarray(codec.decode(codec.encode(image))))
-        ours = [distance(rgb, other) for other in damaged]
+        ours = [Reference(rgb).distance(other) for other in damaged]
         theirs = [float(lpips(tensor(rgb), tensor(other)).detach()) for other in damaged]
         np.testing.assert_allclose(ours, theirs, rtol=0.5, atol=0.01, err_msg=name)
 
