@@ -131,7 +131,7 @@ def version() -> str:
     folder = Path(codec.__file__).parent
     code = b"".join(
         (folder / f"{name}.py").read_bytes()
-        for name in ("guard", "floors", "patches", "regions", "perceptual")
+        for name in ("embedded", "guard", "floors", "patches", "regions", "perceptual")
     )
     return f"{version_of_ours()} {zlib.crc32(code):08x}"
 
@@ -228,7 +228,7 @@ def measure_picture(task: Task, rgb: Pixels, effort: int, guards: dict[str, Guar
     judge = Judge(GUARDS["patches auto"], rgb)
     faces = regions.face_boxes(rgb) if task.set == "faces" else []
     references = (
-        {name: _measures[name](rgb, ocr.SURE) for name in ocr.ENGINES} if task.set in READ else {}
+        {name: ocr.steady(_measures[name], rgb) for name in ocr.ENGINES} if task.set in READ else {}
     )
     rows: Rows = {}
 
@@ -241,6 +241,7 @@ def measure_picture(task: Task, rgb: Pixels, effort: int, guards: dict[str, Guar
         row["lpips"] = f"{_measures['lpips'](rgb, decoded):.4f}"
         for engine, reference in references.items():
             found = _measures[engine](decoded, 0.0)
+            row[f"{engine} sure"] = _measures[engine](rgb, ocr.SURE).total()
             row[f"{engine} words"] = reference.total()
             row[f"{engine} read"] = ocr.read_again(reference, found)
         if faces:

@@ -1,7 +1,6 @@
 """Photographs as Stable Diffusion latents: ``encode``, ``decode``, ``Latent``. No Django here."""
 
 import hashlib
-import io
 import json
 import os
 from functools import cached_property
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from . import container, palette, pixels, prior, quantize
+from . import container, embedded, palette, pixels, prior, quantize
 from .errors import BlobError, CodecError, ImageError, ModelError
 from .patches import Patches, decode_patches
 
@@ -87,7 +86,7 @@ def encode(
         coded = palette.encode_palette(latents, dither=quantizer == "palette")
         chunks = {container.PALETTE: coded}
     if alpha is not None:
-        chunks[container.ALPHA] = encode_alpha(alpha)
+        chunks[container.ALPHA] = embedded.encode_alpha(alpha)
     header = container.Header(width, height, SPACE, quality, fineness, latent_model.fingerprint)
     if guard:
         from .guard import apply
@@ -292,7 +291,7 @@ class Latent:
         """uint8 (H, W, 3) of a picture that is kept as AVIF. Raises ``BlobError``."""
         if self.has_latents:
             raise BlobError("The blob's picture is kept as latents.")
-        return decode_image(self._chunks[container.IMAGE], self.width, self.height)
+        return embedded.decode(self._chunks[container.IMAGE], ["AVIF"], self.width, self.height)
 
     def patches(self) -> Patches | None:
         """What is to be blended over the decoded picture. Raises ``BlobError``."""
@@ -318,33 +317,6 @@ class Latent:
     def alpha(self) -> NDArray[np.uint8] | None:
         """uint8 (H, W), or None for an opaque picture. Raises ``BlobError``."""
         stored = self._chunks.get(container.ALPHA)
-        return None if stored is None else decode_alpha(stored, self.width, self.height)
-
-
-def decode_image(stored: bytes, width: int, height: int) -> NDArray[np.uint8]:
-    """AVIF -> uint8 (H, W, 3). Raises ``BlobError`` unless it has that size in pixels."""
-    try:
-        image = pixels.open_image(stored, max_pixels=width * height)
-        if image.format != "AVIF" or image.size != (width, height):
-            raise BlobError("The blob's AVIF does not fit its header.")
-        return pixels.read(image)[0]
-    except ImageError as error:
-        raise BlobError("The blob's AVIF is damaged.") from error
-
-
-def encode_alpha(alpha: NDArray[np.uint8]) -> bytes:
-    """uint8 (H, W) -> a greyscale PNG: lossless, of any size."""
-    target = io.BytesIO()
-    Image.fromarray(alpha).save(target, "PNG", optimize=True)
-    return target.getvalue()
-
-
-def decode_alpha(stored: bytes, width: int, height: int) -> NDArray[np.uint8]:
-    """Inverse of ``encode_alpha``. Raises ``BlobError`` unless it has that size in pixels."""
-    try:
-        image = pixels.open_image(stored, max_pixels=width * height)
-        if image.format != "PNG" or image.mode != "L" or image.size != (width, height):
-            raise BlobError("The blob's alpha channel does not fit its picture.")
-        return pixels.read(image)[0][..., 0]
-    except ImageError as error:
-        raise BlobError("The blob's alpha channel is damaged.") from error
+        if stored is None:
+            return None
+        return embedded.decode(stored, ["PNG"], self.width, self.height, mode="L")[..., 0]

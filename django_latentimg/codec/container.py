@@ -8,9 +8,9 @@ from .errors import BlobError
 from .pixels import MAX_PIXELS
 
 MAGIC = b"LIMG"
-VERSION = 4
-READ_VERSIONS = (3, VERSION)
-"""Version 3 had no pictures and no patches."""
+VERSION = 5
+READ_VERSIONS = (3, 4, VERSION)
+"""Version 3 had no pictures and no patches, 4 no bare AVIF."""
 
 SPACES = {1: "sd1"}
 """Latent spaces by their number in the header. ``sd1``: Stable Diffusion 1.x, scaled by 0.18215."""

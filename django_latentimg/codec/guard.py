@@ -17,12 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from . import container, perceptual, pixels
+from . import container, embedded, perceptual, pixels
 from .errors import BlobError, ImageError, ModelError
 from .floors import Failure, Floors
 from .models import INSTALL
 from .patches import (
-    AVIF_SPEED,
     FORMATS,
     Box,
     decode_patches,
@@ -125,10 +124,9 @@ class Avif(NamedTuple):
 
     @classmethod
     def encode(cls, rgb: Rgb, quality: int) -> "Avif":
-        target = io.BytesIO()
-        Image.fromarray(rgb).save(target, "AVIF", quality=quality, speed=AVIF_SPEED)
-        with Image.open(target) as opened:
-            return cls(target.getvalue(), np.asarray(opened.convert("RGB")), quality)
+        data = embedded.encode_avif(rgb, quality)
+        with Image.open(io.BytesIO(data)) as opened:
+            return cls(data, np.asarray(opened.convert("RGB")), quality)
 
 
 class Judge:
@@ -190,10 +188,10 @@ def apply(
 
     replaced = {*container.BODIES, container.PATCHES}
     rest = {kind: chunks[kind] for kind in chunks if kind not in replaced}
-    # An AVIF file needs no container around it, so it gets all bytes but those of the alpha.
-    blob_bytes = container.length({**chunks, container.VERDICT: bytes(_VERDICT.size)})
-    limit = blob_bytes - (container.length(rest) - container.HEADER_LENGTH)
-    rival = largest_avif(rgb, limit)
+    # The rival is what would stand in a blob of as many bytes; that is a little more than an
+    # AVIF file of them, so that neither is the better deal.
+    taken = container.length({**rest, container.IMAGE: b""}) - embedded.BOXES
+    rival = largest_avif(rgb, container.length(chunks) - taken)
     ours = judge.measure(lambda width: decoded if width is None else show(chunks, width))
     theirs = judge.measure(rival.show)
     better = judge.prefers(ours, theirs)
@@ -213,7 +211,8 @@ def apply(
             return better or judge.prefers(judge.measure(avif.show), ours)
 
         kept = "avif"
-        chunks = {**rest, container.IMAGE: smallest_avif(rgb, rival, good).data}
+        stored = embedded.bare(smallest_avif(rgb, rival, good).data)
+        chunks = {**rest, container.IMAGE: stored}
     means = float(np.mean(ours)), float(np.mean(theirs))
     verdict = Verdict(kept, guard.prefer, reason, *means, ours[0], theirs[0])
     return {**chunks, container.VERDICT: verdict.pack()}

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from . import pixels
-from .errors import BlobError, ImageError
+from . import embedded
+from .errors import BlobError
 
 Rgb = NDArray[np.uint8]
 Format = Literal["AVIF", "WEBP"]
@@ -27,7 +27,6 @@ FEATHER = 8
 """Pixels over which a patch fades in; none along the picture's border."""
 MOST = 255
 """Patches of a blob."""
-AVIF_SPEED = 4
 
 _BOX = struct.Struct(">4H")
 
@@ -114,9 +113,13 @@ def encode_patches(rgb: Rgb, boxes: Sequence[Box], format: Format, quality: int)
         # Beyond a narrow cutting its last column goes on: nothing costs fewer bytes.
         missing = width - cutting.shape[1]
         rows.append(np.pad(cutting, ((0, 0), (0, missing), (0, 0)), mode="edge"))
-    atlas = io.BytesIO()
-    options = {"speed": AVIF_SPEED} if format == "AVIF" else {"method": 6}
-    Image.fromarray(np.concatenate(rows)).save(atlas, format, quality=quality, **options)
+    atlas = np.concatenate(rows)
+    if format == "AVIF":
+        file = embedded.bare(embedded.encode_avif(atlas, quality))
+    else:
+        target = io.BytesIO()
+        Image.fromarray(atlas).save(target, format, quality=quality, method=6)
+        file = target.getvalue()
     places = b"".join(
         _BOX.pack(
             box.left // GRID,
@@ -126,7 +129,7 @@ def encode_patches(rgb: Rgb, boxes: Sequence[Box], format: Format, quality: int)
         )
         for box in boxes
     )
-    return bytes([len(boxes)]) + places + atlas.getvalue()
+    return bytes([len(boxes)]) + places + file
 
 
 def decode_patches(payload: bytes, height: int, width: int) -> Patches:
@@ -147,13 +150,7 @@ def decode_patches(payload: bytes, height: int, width: int) -> Patches:
     size = max(box.right - box.left for box in boxes), sum(box.bottom - box.top for box in boxes)
     if size[0] * size[1] > height * width:
         raise BlobError("The blob's patches are larger than its picture.")
-    try:
-        image = pixels.open_image(payload[start:], max_pixels=size[0] * size[1])
-        if image.format not in FORMATS or image.size != size:
-            raise BlobError("The blob's patches do not fit their places.")
-        atlas = Image.fromarray(pixels.read(image)[0])
-    except ImageError as error:
-        raise BlobError("The blob's patches are damaged.") from error
+    atlas = Image.fromarray(embedded.decode(payload[start:], FORMATS, *size))
     cuttings, top = [], 0
     for box in boxes:
         rows = box.bottom - box.top

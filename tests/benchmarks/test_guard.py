@@ -34,6 +34,24 @@ def test_read_again__counts_a_word_as_often_as_it_is_in_both():
     assert ocr.read_again(reference, Counter({"milk": 1, "soya": 4, "salt": 1})) == 2
 
 
+def test_steady__words_survive_a_move_and_a_growth():
+    source = np.zeros((20, 40, 3), np.uint8)
+    readings = {
+        (20, 40): Counter({"milk": 2, "soya": 1, "salt": 1}),
+        (21, 41): Counter({"milk": 2, "soya": 1}),
+        (21, 42): Counter({"milk": 1, "salt": 1}),
+    }
+    asked = []
+
+    def engine(rgb, least):
+        asked.append(least)
+        return readings[rgb.shape[:2]]
+
+    assert ocr.steady(engine, source) == Counter({"milk": 1})
+    assert asked == [ocr.SURE, 0, 0]
+    assert readings[20, 40].total() == 4, "what was read is left as it is"
+
+
 def test_accuracy__is_of_all_words_together_or_nothing():
     rows = [
         row("latents", **{"Tesseract words": 9, "Tesseract read": 6}),
@@ -103,7 +121,9 @@ def test_rendered__is_the_same_each_time():
 
 def test_report__says_what_was_missed():
     words = {
-        f"{engine} {of}": n for engine in ocr.ENGINES for of, n in (("words", 10), ("read", 8))
+        f"{engine} {of}": n
+        for engine in ocr.ENGINES
+        for of, n in (("sure", 12), ("words", 10), ("read", 8))
     }
     common = {"bytes": 900, "distance": 0.2, "flaw": "", "ssimulacra2": 5, "lpips": 0.2} | words
     made = {"kept": "avif", "reason": "text", "patches": 0, "patched": 0, "avif_bytes": 1000}

@@ -79,7 +79,7 @@ def test_unpack__refuses_every_flipped_bit(position):
     "changes",
     [
         {"version": 2},
-        {"version": 5},
+        {"version": 6},
         {"flags": 1},
         {"space": 9},
         {"quality": 0},
