@@ -5,13 +5,14 @@ from importlib.util import find_spec
 from types import UnionType
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.core.files.storage import InvalidStorageError, storages
 from django.db import models
 
 from .codec.guard import PATCH_MODES, PREFERENCES
-from .conf import conf
+from .conf import WHEN_BUSY, conf
 from .links import FORMATS
 
 if TYPE_CHECKING:
@@ -89,14 +90,28 @@ def _is(kind: type | UnionType, model: type[models.Model], name: str) -> bool:
 
 @register
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """The ``LATENTIMG`` dictionary: E010 to E012; what is installed: W001."""
+    """The ``LATENTIMG`` dictionary: E010 to E013; what is installed: W001."""
     found: list[CheckMessage] = []
     try:
-        if conf.EFFORT not in range(10):
+        for key, allowed, text in (
+            ("EFFORT", range(10), "an integer from 0 to 9"),
+            ("MAX_DECODES", range(1, 1001), "an integer from 1 to 1000"),
+            ("MAX_WAITING", range(100_001), "an integer from 0 to 100000"),
+            ("WHEN_BUSY", WHEN_BUSY, " or ".join(map(repr, WHEN_BUSY))),
+        ):
+            value = getattr(conf, key)
+            if value not in allowed:
+                found.append(
+                    Error(
+                        f"LATENTIMG[{key!r}] must be {text}, not {value!r}.",
+                        id="latentimg.E012",
+                    )
+                )
+        if conf.CACHE not in settings.CACHES:
             found.append(
                 Error(
-                    f"LATENTIMG['EFFORT'] must be an integer from 0 to 9, not {conf.EFFORT!r}.",
-                    id="latentimg.E012",
+                    f"LATENTIMG['CACHE'] names {conf.CACHE!r}, which is not in CACHES.",
+                    id="latentimg.E013",
                 )
             )
         storages[conf.RENDITION_STORAGE]
@@ -119,3 +134,27 @@ def check_settings(**_: Any) -> list[CheckMessage]:
             )
         )
     return found
+
+
+NOT_SHARED = ("locmem.LocMemCache", "dummy.DummyCache", "filebased.FileBasedCache")
+"""The first two end at the process; the third may give a lease to two at once."""
+
+
+@register(deploy=True)
+def check_cache(**_: Any) -> list[CheckMessage]:
+    """That processes can share the making of renditions: W002."""
+    try:
+        backend = settings.CACHES[conf.CACHE]["BACKEND"]
+    except (ImproperlyConfigured, KeyError):
+        return []  # other checks' affair
+    if not backend.removeprefix("django.core.cache.backends.").startswith(NOT_SHARED):
+        return []
+    return [
+        Warning(
+            f"Processes cannot agree through {backend} who makes a rendition: where many ask for a "
+            "new one, each process makes it.",
+            hint=f"Let CACHES[{conf.CACHE!r}], or another one that LATENTIMG['CACHE'] names, be "
+            "Redis, Memcached or the database.",
+            id="latentimg.W002",
+        )
+    ]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -10,6 +10,9 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 SETTING = "LATENTIMG"
+
+WhenBusy = Literal["refuse", "nearest"]
+WHEN_BUSY: tuple[WhenBusy, ...] = get_args(WhenBusy)
 
 
 @dataclass(frozen=True)
@@ -24,43 +27,38 @@ class Values:
     """Alias in ``STORAGES`` of the storage that caches renditions."""
     MAX_PIXELS: int = 2**26
     """Pictures with more pixels are refused."""
+    CACHE: str = "default"
+    """Alias in ``CACHES`` of the cache through which processes share the making of renditions."""
+    MAX_DECODES: int = 2
+    """Renditions that a process makes at once."""
+    MAX_WAITING: int = 32
+    """Threads of a process that wait to make one."""
+    WHEN_BUSY: WhenBusy = "refuse"
+    """Past ``MAX_WAITING``: 503, or the nearest width that has been made."""
 
 
-class Conf:
+class _Lazy:
     """``conf.MODEL`` and so on; follows ``override_settings``."""
 
     @cached_property
     def values(self) -> Values:
-        given: dict[str, Any] = getattr(settings, SETTING, {})
+        given = getattr(settings, SETTING, {})
+        if not isinstance(given, dict):
+            raise ImproperlyConfigured(f"{SETTING} must be a dictionary.")
         unknown = sorted(given.keys() - {field.name for field in fields(Values)})
         if unknown:
             raise ImproperlyConfigured(f"{SETTING} has unknown keys: {', '.join(unknown)}.")
         return Values(**given)
 
-    @property
-    def MODEL(self) -> str:
-        return self.values.MODEL
-
-    @property
-    def EFFORT(self) -> int:
-        return self.values.EFFORT
-
-    @property
-    def RENDITION_STORAGE(self) -> str:
-        return self.values.RENDITION_STORAGE
-
-    @property
-    def MAX_PIXELS(self) -> int:
-        return self.values.MAX_PIXELS
-
-    def forget(self) -> None:
-        self.__dict__.pop("values", None)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.values, name)
 
 
-conf = Conf()
+_lazy = _Lazy()
+conf = cast(Values, _lazy)
 
 
 @receiver(setting_changed)
 def forget_values(*, setting: str, **_: object) -> None:
     if setting == SETTING:
-        conf.forget()
+        _lazy.__dict__.pop("values", None)

@@ -7,10 +7,9 @@ them costs time and nothing else.
 import logging
 import os
 import tempfile
-from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from io import BytesIO
-from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from django.core.files import File
@@ -18,7 +17,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import Storage, storages
 from PIL import Image
 
-from . import codec, links
+from . import codec, flights, links
 from .codec import pixels
 from .codec.errors import ImageError
 from .conf import conf
@@ -40,8 +39,10 @@ ENCODERS: dict[str, dict[str, Any]] = {
 DRAFT_SCALE = 2
 """A JPEG source is decoded at no less than this many times the width that is wanted."""
 
-_flights: dict[str, Future[bytes]] = {}
-_flights_lock = Lock()
+LEAST_PATIENCE, PATIENCE_PER_MEGAPIXEL = 15, 3
+"""Seconds; several times what a decode takes on one core."""
+USUAL_PIXELS = 12_000_000
+"""Of a source, whose name does not tell."""
 
 
 def rendition_name(name: str, width: int, format: str) -> str:
@@ -68,30 +69,32 @@ def forget(field: "LatentImageField", name: str) -> None:
 def render(field: "LatentImageField", name: str, width: int, format: str) -> bytes:
     """The stored picture ``name``, at most ``width`` pixels wide, in one of ``links.FORMATS``.
 
-    Threads that ask for the same rendition at the same time share one decode, and its error.
+    All who ask for the same rendition at the same time share one decode (``flights.py``).
 
     Raises ``FileNotFoundError`` where the picture is not in storage, ``CodecError`` where it
-    cannot be decoded or written in this format.
+    cannot be decoded or written in this format, ``flights.BusyError`` where too many wait.
     """
     key = rendition_name(_cache_name(field, name), width, format)
-    with _flights_lock:
-        flight = _flights.get(key)
-        first = flight is None
-        if flight is None:
-            flight = _flights[key] = Future()
-    if not first:
-        return flight.result()
     try:
-        rendition = _cached_or_made(field, name, width, format, key)
-    except BaseException as error:
-        flight.set_exception(error)
-        raise
-    else:
-        flight.set_result(rendition)
-        return rendition
-    finally:
-        with _flights_lock:
-            del _flights[key]
+        return flights.once(
+            key,
+            partial(_find, key),
+            partial(_make, field, name, width, format, key),
+            seconds=_patience(name),
+        )
+    except FileNotFoundError:
+        blob = None if BlobName.parse(name) else _blob_made_of(field, name)
+        if blob is None:
+            raise
+        # Filed under the blob's name: the source's renditions have been forgotten for good.
+        return render(field, blob, width, format)
+
+
+def nearest(field: "LatentImageField", name: str, width: int, format: str) -> bytes | None:
+    """The cached rendition in this format whose width comes nearest, the larger ones first."""
+    others = sorted(field.widths, key=lambda other: (other < width, abs(other - width)))
+    keys = (rendition_name(_cache_name(field, name), other, format) for other in others)
+    return next((found for key in keys if (found := _find(key)) is not None), None)
 
 
 def read_blob(field: "LatentImageField", name: str) -> bytes:
@@ -111,35 +114,37 @@ def _cache_name(field: "LatentImageField", name: str) -> str:
     return name if BlobName.parse(name) else f"{links.label(field)}/{name}"
 
 
-def _cached_or_made(
-    field: "LatentImageField", name: str, width: int, format: str, key: str
-) -> bytes:
-    storage = storages[conf.RENDITION_STORAGE]
+def _patience(name: str) -> int:
+    """Seconds after which whoever makes a rendition of this picture must have been killed."""
+    blob_name = BlobName.parse(name)
+    pixels = blob_name.width * blob_name.height if blob_name else USUAL_PIXELS
+    return LEAST_PATIENCE + PATIENCE_PER_MEGAPIXEL * pixels // 2**20
+
+
+def _find(key: str) -> bytes | None:
+    """A rendition that has been made."""
     try:
-        with storage.open(key) as cached:
+        with storages[conf.RENDITION_STORAGE].open(key) as cached:
             content: bytes = cached.read()
             return content
     except OSError:
-        pass  # not there, most of all
-    try:
-        picture = _picture(field, name, width)
-    except FileNotFoundError:
-        blob = None if BlobName.parse(name) else _blob_made_of(field, name)
-        if blob is None:
-            raise
-        # Filed under the blob's name: the source's renditions have been forgotten for good.
-        return render(field, blob, width, format)
-    content = _encode(picture, format)
+        return None  # not there, most of all
+
+
+def _make(field: "LatentImageField", name: str, width: int, format: str, key: str) -> flights.Made:
+    content = _encode(_picture(field, name, width), format)
+    storage = storages[conf.RENDITION_STORAGE]
     try:
         _save(storage, key, content)
-        if not field.storage.exists(name):
-            # Deleted meanwhile, and its renditions forgotten, but for this one.
-            storage.delete(key)
+        if field.storage.exists(name):
+            return flights.Made(content, saved=True)
+        # Deleted meanwhile, and its renditions forgotten, but for this one.
+        storage.delete(key)
     except Exception:
         # The bytes are at hand, and a full disk or an unreachable bucket is no reason to
         # keep them from the client. What storages raise is not for us to know.
         logger.exception("The rendition %s could not be saved.", key)
-    return content
+    return flights.Made(content, saved=False)
 
 
 def _picture(field: "LatentImageField", name: str, width: int) -> Image.Image:

@@ -12,7 +12,9 @@ from django.views.decorators.http import require_safe
 
 from . import codec, negotiation, renditions
 from .codec.errors import CodecError, ModelError
+from .conf import conf
 from .fields import LatentImageField
+from .flights import BusyError
 from .links import FORMATS, unsign
 from .names import BlobName
 
@@ -23,6 +25,10 @@ IMMUTABLE = "public, max-age=31536000, immutable"
 
 PROVISIONAL = "public, max-age=300"
 """A source's renditions are shown until it is compressed."""
+
+
+RETRY_AFTER = 2
+"""Seconds."""
 
 
 class NoLatentsError(Exception):
@@ -36,8 +42,8 @@ def rendition(request: HttpRequest, signature: str, width: int, path: str) -> Ht
     that suits the ``Accept`` header, or as the blob itself or its latents.
 
     403: the signature does not fit. 404: no such field, width, format or file. 406: latents were
-    asked for, and the guard has made AVIF of the picture. 410: the file is damaged. 503: this
-    machine lacks what decoding needs.
+    asked for, and the guard has made AVIF of the picture. 410: the file is damaged. 503: too many
+    others wait for renditions, or this machine lacks what decoding needs.
     """
     response = _respond(request, signature, width, path)
     response.headers["X-Content-Type-Options"] = "nosniff"
@@ -73,6 +79,11 @@ def _respond(request: HttpRequest, signature: str, width: int, path: str) -> Htt
     if response is None:
         try:
             content = _read(field, name, width, chosen)
+        except BusyError:
+            response = _busy(field, name, width, chosen)
+            if format is None:
+                patch_vary_headers(response, ["Accept"])
+            return response
         except FileNotFoundError:
             return _refuse(404, "There is no such picture.")
         except NoLatentsError:
@@ -134,6 +145,20 @@ def _read(field: LatentImageField, name: str, width: int, format: str) -> bytes:
             raise NoLatentsError(name)
         return latent.safetensors()
     return renditions.render(field, name, width, format)
+
+
+def _busy(field: LatentImageField, name: str, width: int, format: str) -> HttpResponse:
+    """The nearest width that has been made, where the site wants that; else 503."""
+    content = None
+    if conf.WHEN_BUSY == "nearest":
+        content = renditions.nearest(field, name, width, format)
+    if content is None:
+        response = _refuse(503, "Too many pictures are being decoded.")
+        response.headers["Retry-After"] = str(RETRY_AFTER)
+    else:
+        response = HttpResponse(content, content_type=negotiation.MEDIA_TYPES[format])
+        response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def _refuse(status: int, reason: str) -> HttpResponse:

@@ -56,10 +56,29 @@ def test_check_settings__unknown_storage(settings):
     assert "latentimg.E010" in {message.id for message in run_checks()}
 
 
-@pytest.mark.parametrize("effort", [-1, 10, "high", None])
-def test_check_settings__effort_out_of_range(settings, effort):
-    settings.LATENTIMG = settings.LATENTIMG | {"EFFORT": effort}
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("EFFORT", value) for value in (-1, 10, "high", None)),
+        *(("MAX_DECODES", value) for value in (0, 1.5, "2")),
+        *(("MAX_WAITING", value) for value in (-1, None)),
+        ("WHEN_BUSY", "panic"),
+    ],
+)
+def test_check_settings__value_out_of_range(settings, key, value):
+    settings.LATENTIMG = settings.LATENTIMG | {key: value}
     assert "latentimg.E012" in {message.id for message in run_checks()}
+
+
+def test_check_settings__unknown_cache(settings):
+    settings.LATENTIMG = settings.LATENTIMG | {"CACHE": "nowhere"}
+    assert "latentimg.E013" in {message.id for message in run_checks()}
+
+
+@pytest.mark.parametrize("given", [["EFFORT"], "lite"])
+def test_check_settings__no_dictionary(settings, given):
+    settings.LATENTIMG = given
+    assert "latentimg.E011" in {message.id for message in run_checks()}
 
 
 def test_check_settings__unknown_key(settings):

@@ -9,7 +9,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, storages
 from PIL import Image
 
-from django_latentimg import codec, renditions
+from django_latentimg import codec, flights, renditions
 from django_latentimg.codec import pixels
 from django_latentimg.codec.errors import BlobError, CodecError, ImageError
 from django_latentimg.conf import conf
@@ -226,20 +226,20 @@ def test_render__cached_rendition_needs_no_blob():
 def test_render__one_decode_for_concurrent_misses(monkeypatch):
     name = store_blob(PHOTO, "photos/llama.png")
     waiting = threading.Semaphore(0)
-    result = renditions.Future.result
+    result = flights.Future.result
 
     def wait(flight, *arguments):
         waiting.release()
         return result(flight, *arguments)
 
-    monkeypatch.setattr(renditions.Future, "result", wait)
+    monkeypatch.setattr(flights.Future, "result", wait)
     everybody_waits = lambda: [waiting.acquire(timeout=10) for _ in range(7)]  # noqa: E731
     decode = CountingDecode(monkeypatch, before=everybody_waits)
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(renditions.render, PHOTO, name, 48, "webp") for _ in range(8)]
     assert decode.calls == 1
     assert len({result(future) for future in futures}) == 1
-    assert not renditions._flights
+    assert not flights._flights
 
 
 def test_render__error_reaches_all_who_wait_and_is_not_kept(monkeypatch):

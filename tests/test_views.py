@@ -8,7 +8,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from django_latentimg import codec, links, negotiation, renditions
+from django_latentimg import codec, flights, links, negotiation, renditions
 from django_latentimg.codec.errors import ModelError
 from django_latentimg.codec.guard import Guard
 from django_latentimg.conf import conf
@@ -387,3 +387,47 @@ def test_rendition__other_methods(client, method):
 def test_rendition__empty_name_has_no_url():
     with pytest.raises(NoReverseMatch):
         url("", 320, None)
+
+
+# Overload
+
+
+@pytest.fixture
+def busy(settings):
+    """One decode is running, and nobody may wait."""
+    settings.LATENTIMG = {**settings.LATENTIMG, "MAX_DECODES": 1, "MAX_WAITING": 0}
+    with flights.decodes.one_more():
+        yield settings
+
+
+def test_rendition__busy(client, busy):
+    """wagtail#13014: a crowd must not take all of a web worker's memory."""
+    response = client.get(url(store_blob(PHOTO, "photos/llama.png"), 320, "webp"))
+    assert_refused(response, 503)
+    assert response["Retry-After"] == "2"
+
+
+def test_rendition__busy_but_made_already(client, settings):
+    name = store_blob(PHOTO, "photos/llama.png")
+    made = renditions.render(PHOTO, name, 320, "webp")
+    settings.LATENTIMG = {**settings.LATENTIMG, "MAX_DECODES": 1, "MAX_WAITING": 0}
+    with flights.decodes.one_more():
+        assert client.get(url(name, 320, "webp")).content == made
+
+
+def test_rendition__busy_and_the_nearest_width_will_do(client, settings):
+    name = store_blob(PHOTO, "photos/llama.png")
+    made = renditions.render(PHOTO, name, 640, "webp")
+    settings.LATENTIMG = {
+        **settings.LATENTIMG,
+        "MAX_DECODES": 1,
+        "MAX_WAITING": 0,
+        "WHEN_BUSY": "nearest",
+    }
+    with flights.decodes.one_more():
+        response = client.get(url(name, 320, "webp"))
+        assert (response.status_code, response.content) == (200, made)
+        assert response["Cache-Control"] == "no-store"
+        assert "ETag" not in response
+        assert "Vary" not in response
+        assert_refused(client.get(url(name, 320, "avif")), 503)
