@@ -33,6 +33,8 @@ class Values:
     """Renditions that a process makes at once."""
     MAX_WAITING: int = 32
     """Threads of a process that wait to make one."""
+    CLIENT_HINTS: bool = False
+    """Whether ``Save-Data`` and client hints make negotiated renditions smaller."""
     WHEN_BUSY: WhenBusy = "refuse"
     """Past ``MAX_WAITING``: 503, or the nearest width that has been made."""
 

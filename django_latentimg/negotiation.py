@@ -1,11 +1,11 @@
-"""Which representation of a picture a client gets by its ``Accept`` header (RFC 9110, 12.5.1).
+"""Which representation of a picture a client gets: by ``Accept`` (RFC 9110, 12.5.1), by its hints.
 
 Not ``HttpRequest.get_preferred_type()``: that forgets what ``q=0`` excludes, answers ``*/*`` with
 the first offer where a picture wants the most compatible one, and raises for some malformed
 parameters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .links import BLOB_TYPE, FORMATS, LATENTS_TYPE
 
@@ -17,6 +17,9 @@ LATENTS = "safetensors"
 
 RAW = {BLOB: BLOB_TYPE, LATENTS: LATENTS_TYPE}
 """What only a client that names its type can get."""
+
+HINTS = ["Save-Data", "Sec-CH-Width", "Sec-CH-DPR", "Width", "DPR"]
+"""Request headers that ``choose_width`` looks at."""
 
 MEDIA_TYPES = {**FORMATS, **RAW}
 
@@ -43,6 +46,27 @@ def choose(accept: str | None, formats: Sequence[str], *, with_blob: bool) -> st
 
     best = max(offers, key=preference)
     return best if preference(best)[0] > 0 else formats[-1]
+
+
+def choose_width(headers: Mapping[str, str], widths: Sequence[int], asked: int) -> int:
+    """The smallest of ``widths``, at most ``asked``, that suffices by the client's hints.
+
+    ``Sec-CH-Width``, or ``Width`` before it: pixels of the screen. With ``Save-Data: on`` one pixel
+    of the picture for every CSS pixel is enough, by ``Sec-CH-DPR``, or ``DPR``; where the client
+    does not say how many pixels it has for each, one for two.
+    """
+    wanted = _positive(headers.get("Sec-CH-Width", headers.get("Width"))) or asked
+    if headers.get("Save-Data", "").strip().lower() == "on":
+        wanted /= _positive(headers.get("Sec-CH-DPR", headers.get("DPR"))) or 2
+    return min((width for width in widths if wanted <= width <= asked), default=asked)
+
+
+def _positive(value: str | None) -> float | None:
+    try:
+        number = float(value or "")
+    except ValueError:
+        return None
+    return number if 0 < number < float("inf") else None
 
 
 def _media_ranges(accept: str) -> dict[str, float]:

@@ -2,21 +2,23 @@
 
 import logging
 from hashlib import sha256
+from typing import cast
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
 from django.core.signing import BadSignature
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import get_conditional_response, patch_vary_headers
+from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
-from . import codec, negotiation, renditions
+from . import codec, negotiation, ranges, renditions
 from .codec.errors import CodecError, ModelError
 from .conf import conf
 from .fields import LatentImageField
 from .flights import BusyError
 from .links import FORMATS, unsign
-from .names import BlobName
+from .names import BlobName, source_of
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,9 @@ IMMUTABLE = "public, max-age=31536000, immutable"
 PROVISIONAL = "public, max-age=300"
 """A source's renditions are shown until it is compressed."""
 
+
+HARMLESS = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+"""A picture opened by itself may run nothing and fetch nothing."""
 
 RETRY_AFTER = 2
 """Seconds."""
@@ -41,13 +46,14 @@ def rendition(request: HttpRequest, signature: str, width: int, path: str) -> Ht
     With the extension ``.avif``, ``.webp`` or ``.jpeg`` in that format; without, in the format
     that suits the ``Accept`` header, or as the blob itself or its latents.
 
-    403: the signature does not fit. 404: no such field, width, format or file. 406: latents were
-    asked for, and the guard has made AVIF of the picture. 410: the file is damaged. 503: too many
-    others wait for renditions, or this machine lacks what decoding needs.
+    403: the signature does not fit. 404: no such field, width or format. 406: latents were asked
+    for, and the guard has made AVIF of the picture. 410: the file is gone or damaged. 416: no such
+    range. 503: too many others wait for renditions, or this machine lacks what decoding needs.
     """
     response = _respond(request, signature, width, path)
     response.headers["X-Content-Type-Options"] = "nosniff"
-    if response.status_code not in (200, 304):
+    response.headers["Content-Security-Policy"] = HARMLESS
+    if response.status_code not in (200, 206, 304):
         # Each of them may be gone in a second: a replica catches up, a backup comes back. Caches
         # that keep failures regardless shall at least not mix up clients.
         response.headers["Cache-Control"] = "no-store"
@@ -66,44 +72,65 @@ def _respond(request: HttpRequest, signature: str, width: int, path: str) -> Htt
         return _refuse(404, "There is no such field.")
     if width not in field.widths or format not in (None, *field.formats):
         return _refuse(404, "There is no such width or format.")
+    if format:
+        return _represent(request, field, name, width, format)
 
+    with_blob = BlobName.parse(name) is not None
+    chosen = negotiation.choose(request.headers.get("Accept"), field.formats, with_blob=with_blob)
+    deciding = ["Accept"]
+    if conf.CLIENT_HINTS:
+        deciding += negotiation.HINTS
+        width = negotiation.choose_width(request.headers, field.widths, width)
+    response = _represent(request, field, name, width, chosen)
+    patch_vary_headers(response, deciding)
+    return response
+
+
+def _represent(
+    request: HttpRequest, field: LatentImageField, name: str, width: int, format: str
+) -> HttpResponseBase:
+    """The picture in this width and format, as far as the client's conditions let it through."""
     is_blob = BlobName.parse(name) is not None
-    chosen = format or negotiation.choose(
-        request.headers.get("Accept"), field.formats, with_blob=is_blob
-    )
-    response: HttpResponseBase | None = None
     if is_blob:
         # Before anything is read: who has what this name gave once has the right bytes.
-        etag = _etag(f"{name}/{width}/{chosen}".encode())
-        response = get_conditional_response(request, etag=etag)
-    if response is None:
-        try:
-            content = _read(field, name, width, chosen)
-        except BusyError:
-            response = _busy(field, name, width, chosen)
-            if format is None:
-                patch_vary_headers(response, ["Accept"])
-            return response
-        except FileNotFoundError:
-            return _refuse(404, "There is no such picture.")
-        except NoLatentsError:
-            return _refuse(406, "The picture is kept as AVIF and has no latents.")
-        except ModelError:
-            logger.exception("%s cannot be decoded on this machine.", name)
-            return _refuse(503, "The picture cannot be decoded at the moment.")
-        except CodecError as error:
-            logger.error("%s cannot be delivered: %s", name, error)
-            return _refuse(410, "The picture is damaged.")
-        response = HttpResponse(content, content_type=negotiation.MEDIA_TYPES[chosen])
-        response.headers["Content-Length"] = str(len(content))
-        if not is_blob:
-            # A source's name is free again once the file has gone; only the content counts.
-            etag = _etag(content)
-            response = get_conditional_response(request, etag=etag, response=response) or response
-    response.headers["Cache-Control"] = IMMUTABLE if is_blob else PROVISIONAL
+        etag = _etag(f"{name}/{width}/{format}".encode())
+        unread = get_conditional_response(request, etag=etag)
+        if unread is not None:
+            return _cacheable(unread, etag, IMMUTABLE)
+    try:
+        content = _read(field, name, width, format)
+    except BusyError:
+        return _busy(field, name, width, format)
+    except FileNotFoundError:
+        return _refuse(410, "The picture is gone.")
+    except NoLatentsError:
+        return _refuse(406, "The picture is kept as AVIF and has no latents.")
+    except ModelError:
+        logger.exception("%s cannot be decoded on this machine.", name)
+        return _refuse(503, "The picture cannot be decoded at the moment.")
+    except CodecError as error:
+        logger.error("%s cannot be delivered: %s", name, error)
+        return _refuse(410, "The picture is damaged.")
+    response = HttpResponse(content, content_type=negotiation.MEDIA_TYPES[format])
+    response.headers["Content-Length"] = str(len(content))
+    response.headers["Content-Disposition"] = _disposition(name, width, format)
+    if format in negotiation.RAW:
+        # Scripts fetch these, maybe through a CDN; without cookies, as public as a picture.
+        response.headers["Access-Control-Allow-Origin"] = "*"
+    if not is_blob:
+        # A source's name is free again once the file has gone; only the content counts.
+        etag = _etag(content)
+    _cacheable(response, etag, IMMUTABLE if is_blob else PROVISIONAL)
+    conditional = get_conditional_response(request, etag=etag, response=response)
+    if conditional is not response:
+        assert conditional is not None
+        return _cacheable(conditional, etag, PROVISIONAL)
+    return ranges.apply(request, response)
+
+
+def _cacheable(response: HttpResponseBase, etag: str, cache_control: str) -> HttpResponseBase:
     response.headers["ETag"] = etag
-    if format is None:
-        patch_vary_headers(response, ["Accept"])
+    response.headers["Cache-Control"] = cache_control
     return response
 
 
@@ -130,6 +157,14 @@ def _find_field(label: str) -> LatentImageField | None:
     except (LookupError, ValueError, FieldDoesNotExist):
         return None
     return field if isinstance(field, LatentImageField) else None
+
+
+def _disposition(name: str, width: int, format: str) -> str:
+    """What a browser calls the picture when somebody saves it: ``llama-640.avif``."""
+    file_name = source_of(name).rpartition("/")[2]
+    stem = file_name.rpartition(".")[0] or file_name
+    size = "" if format in negotiation.RAW else f"-{width}"
+    return cast(str, content_disposition_header(False, f"{stem}{size}.{format}"))
 
 
 def _etag(content: bytes) -> str:

@@ -1,7 +1,9 @@
-"""A web process that many ask for one rendition: ``python -m tests.renderer FOLDER NAME THREADS``.
+"""A web process that many ask for one rendition.
 
-Files lie in FOLDER, leases in Redis. It says ``ready``, waits for a line, has THREADS threads render
-the picture at once, and prints the sizes of what they got. Every decode leaves a line in
+    python -m tests.renderer FOLDER NAME THREADS [--kill]
+
+Files lie in FOLDER, leases in Redis. It says ``ready``, waits for a line, has THREADS threads
+render the picture at once, and prints the sizes of what they got. Every decode leaves a line in
 FOLDER/decodes; with ``--kill`` it is the last thing the process does.
 """
 

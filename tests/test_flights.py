@@ -13,6 +13,7 @@ from django.core.cache import caches
 from django.core.checks import run_checks
 
 from django_latentimg import flights, renditions
+from django_latentimg.codec.errors import ImageError
 from django_latentimg.flights import BusyError, Lease, Made
 
 from .stored import store_blob
@@ -90,9 +91,9 @@ def test_once__where_nothing_can_be_saved_nobody_waits_in_line():
 
 def test_once__an_error_ends_the_lease():
     def fail() -> Made:
-        raise ValueError
+        raise ImageError
 
-    with pytest.raises(ValueError):
+    with pytest.raises(ImageError):
         flights.once("a", nothing, fail, seconds=60)
     assert Lease("a", 60).take()
     assert not flights._flights

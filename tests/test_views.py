@@ -1,3 +1,5 @@
+import asyncio
+import threading
 from io import BytesIO
 
 import pytest
@@ -46,6 +48,7 @@ def assert_refused(response, status: int) -> None:
     assert response["Cache-Control"] == "no-store"
     assert response["Vary"] == "Accept"
     assert response["X-Content-Type-Options"] == "nosniff"
+    assert response["Content-Security-Policy"].startswith("default-src 'none';")
     assert "ETag" not in response
 
 
@@ -335,13 +338,13 @@ def test_rendition__label_is_none(client, label):
 def test_rendition__missing_blob(client, accept):
     name = store_blob(PHOTO, "photos/llama.png")
     PHOTO.storage.delete(name)
-    assert_refused(client.get(url(name), headers={"Accept": accept}), 404)
-    assert_refused(client.get(url(name, 320, "webp")), 404)
+    assert_refused(client.get(url(name), headers={"Accept": accept}), 410)
+    assert_refused(client.get(url(name, 320, "webp")), 410)
 
 
 @pytest.mark.django_db
 def test_rendition__missing_source(client):
-    assert_refused(client.get(url("photos/none.png", 320, "webp")), 404)
+    assert_refused(client.get(url("photos/none.png", 320, "webp")), 410)
 
 
 @pytest.mark.parametrize("accept", ["image/webp", BLOB_TYPE, LATENTS_TYPE])
@@ -387,6 +390,200 @@ def test_rendition__other_methods(client, method):
 def test_rendition__empty_name_has_no_url():
     with pytest.raises(NoReverseMatch):
         url("", 320, None)
+
+
+# Parts of a picture
+
+
+@pytest.mark.parametrize("format", ["webp", "limg"])
+@pytest.mark.parametrize(
+    ("asked", "part"),
+    [
+        ("bytes=0-9", slice(0, 10)),
+        ("bytes=10-", slice(10, None)),
+        ("bytes=-10", slice(-10, None)),
+        ("bytes=-999999999", slice(None)),
+        ("bytes=5-999999999", slice(5, None)),
+        ("Bytes = 3 - 3 ", slice(3, 4)),
+    ],
+)
+def test_rendition__range(client, format, asked, part):
+    link, headers = url(store_blob(PHOTO, "photos/llama.png")), {"Accept": f"image/{format}"}
+    if format == "limg":
+        headers = {"Accept": BLOB_TYPE}
+    whole = client.get(link, headers=headers)
+    assert whole["Accept-Ranges"] == "bytes"
+    response = client.get(link, headers={**headers, "Range": asked})
+    assert response.status_code == 206
+    assert response.content == whole.content[part]
+    start, stop, _ = part.indices(len(whole.content))
+    assert response["Content-Range"] == f"bytes {start}-{stop - 1}/{len(whole.content)}"
+    assert response["Content-Length"] == str(stop - start)
+    for header in ("ETag", "Cache-Control", "Vary", "Content-Type", "Content-Disposition"):
+        assert response[header] == whole[header]
+
+
+@pytest.mark.parametrize("asked", ["bytes=999999999-", "bytes=-0", "bytes=100000-200000"])
+def test_rendition__range_beyond_the_end(client, asked):
+    link = url(store_blob(PHOTO, "photos/llama.png"), 320, "webp")
+    length = client.get(link)["Content-Length"]
+    response = client.get(link, headers={"Range": asked})
+    assert_refused(response, 416)
+    assert response["Content-Range"] == f"bytes */{length}"
+
+
+@pytest.mark.parametrize(
+    "asked", ["bytes=0-1,4-5", "bytes=5-2", "bytes=-", "lines=1-2", "bytes=x-", "bytes=" + "9" * 40]
+)
+def test_rendition__no_range_that_is_served(client, asked):
+    link = url(store_blob(PHOTO, "photos/llama.png"), 320, "webp")
+    response = client.get(link, headers={"Range": asked})
+    assert response.status_code == 200
+    assert response.content == client.get(link).content
+
+
+def test_rendition__range_of_what_has_changed_since(client):
+    link = url(store_blob(PHOTO, "photos/llama.png"), 320, "webp")
+    etag = client.get(link)["ETag"]
+    assert client.get(link, headers={"Range": "bytes=0-9", "If-Range": etag}).status_code == 206
+    for other in ('"other"', f"W/{etag}", "Tue, 24 Nov 2026 10:00:00 GMT"):
+        response = client.get(link, headers={"Range": "bytes=0-9", "If-Range": other})
+        assert response.status_code == 200
+
+
+def test_rendition__range_and_head_or_a_match(client):
+    link = url(store_blob(PHOTO, "photos/llama.png"), 320, "webp")
+    assert client.head(link, headers={"Range": "bytes=0-9"}).status_code == 200
+    headers = {"Range": "bytes=0-9", "If-None-Match": client.get(link)["ETag"]}
+    assert client.get(link, headers=headers).status_code == 304
+
+
+# Headers that protect
+
+
+@pytest.mark.parametrize(
+    ("name", "accept", "file_name"),
+    [
+        ("photos/llama.png", "image/avif", 'inline; filename="llama-320.avif"'),
+        ("photos/llama.png", BLOB_TYPE, 'inline; filename="llama.limg"'),
+        ("photos/llama.png", LATENTS_TYPE, 'inline; filename="llama.safetensors"'),
+        ("photos/.png", "image/avif", 'inline; filename=".png-320.avif"'),
+        ("photos/ü.png", "image/avif", "inline; filename*=utf-8''%C3%BC-320.avif"),
+    ],
+)
+def test_rendition__name_to_save_it_under(client, name, accept, file_name):
+    link = url(store_blob(PHOTO, name))
+    assert client.get(link, headers={"Accept": accept})["Content-Disposition"] == file_name
+
+
+def test_rendition__may_run_nothing(client):
+    response = client.get(url(store_blob(PHOTO, "photos/llama.png"), 320, "webp"))
+    policy = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+    assert response["Content-Security-Policy"] == policy
+    assert response["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("accept", "origins"), [(BLOB_TYPE, "*"), (LATENTS_TYPE, "*"), ("image/webp", None)]
+)
+def test_rendition__scripts_of_other_sites_may_read_blobs(client, accept, origins):
+    link = url(store_blob(PHOTO, "photos/llama.png"))
+    response = client.get(link, headers={"Accept": accept, "Origin": "https://app.example"})
+    assert response.get("Access-Control-Allow-Origin") == origins
+
+
+def test_rendition__knows_no_session(client, monkeypatch):
+    """The session backend is out of bounds, though its middleware is there and a cookie comes."""
+    client.cookies["sessionid"] = "0123456789abcdefghijklmnopqrstuv"
+
+    def fail(*_):
+        raise AssertionError("the session was used")
+
+    monkeypatch.setattr("django.contrib.sessions.backends.db.SessionStore.load", fail)
+    response = client.get(url(store_blob(PHOTO, "photos/llama.png")))
+    assert response.status_code == 200
+    assert not response.cookies
+    assert response["Vary"] == "Accept"
+
+
+# Client hints
+
+
+@pytest.fixture
+def hints(settings):
+    settings.LATENTIMG = {**settings.LATENTIMG, "CLIENT_HINTS": True}
+
+
+@pytest.mark.parametrize(
+    ("headers", "width"),
+    [
+        ({}, 1280),
+        ({"Sec-CH-Width": "700"}, 960),
+        ({"Width": "320"}, 320),
+        ({"Sec-CH-Width": "4000"}, 1280),
+        ({"Save-Data": "on"}, 640),
+        ({"Save-Data": "on", "Sec-CH-Width": "960", "Sec-CH-DPR": "3"}, 320),
+        ({"Save-Data": "ON ", "DPR": "1"}, 1280),
+        ({"Save-Data": "off", "Sec-CH-Width": "nan", "DPR": "3"}, 1280),
+    ],
+)
+def test_rendition__hints_choose_the_width(client, hints, headers, width):
+    large = blob(1300, 64)
+    name = store_blob(PHOTO, "photos/llama.png", large)
+    response = client.get(url(name, 1280), headers={"Accept": "image/webp", **headers})
+    assert Image.open(BytesIO(response.content)).width == width
+    assert response["Vary"] == "Accept, Save-Data, Sec-CH-Width, Sec-CH-DPR, Width, DPR"
+    explicit = client.get(url(name, width, "webp"))
+    assert response["ETag"] == explicit["ETag"]
+
+
+def test_rendition__hints_are_not_for_urls_with_a_format(client, hints):
+    name = store_blob(PHOTO, "photos/llama.png", blob(1300, 64))
+    response = client.get(url(name, 1280, "webp"), headers={"Save-Data": "on"})
+    assert Image.open(BytesIO(response.content)).width == 1280
+    assert "Vary" not in response
+
+
+def test_rendition__hints_say_nothing_where_the_site_did_not_ask(client):
+    name = store_blob(PHOTO, "photos/llama.png", blob(1300, 64))
+    response = client.get(url(name, 1280), headers={"Accept": "image/webp", "Save-Data": "on"})
+    assert Image.open(BytesIO(response.content)).width == 1280
+    assert response["Vary"] == "Accept"
+
+
+# Asynchronous servers
+
+
+@pytest.mark.parametrize("format", ["webp", None])
+def test_rendition__asgi_gives_the_same(client, async_client, format):
+    link = url(store_blob(PHOTO, "photos/llama.png"), 320, format)
+    expected = client.get(link)
+    response = asyncio.run(async_client.get(link))
+    assert response.content == expected.content
+    assert dict(response.headers) == dict(expected.headers)
+
+
+def test_rendition__asgi_does_not_block_the_loop(async_client, monkeypatch):
+    """A decode that waits for what only the loop can do would wait in vain in its thread."""
+    link = url(store_blob(PHOTO, "photos/llama.png"), 320, "webp")
+    decode, started, free = codec.decode, threading.Event(), threading.Event()
+
+    def wait(*arguments, **options):
+        started.set()
+        assert free.wait(20), "the loop stood still"
+        return decode(*arguments, **options)
+
+    monkeypatch.setattr(codec, "decode", wait)
+
+    async def meanwhile():
+        while not started.is_set():
+            await asyncio.sleep(0.01)
+        free.set()
+
+    async def both():
+        return (await asyncio.gather(async_client.get(link), meanwhile()))[0]
+
+    assert asyncio.run(both()).status_code == 200
 
 
 # Overload
