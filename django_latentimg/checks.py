@@ -1,29 +1,35 @@
 """System checks of fields and settings."""
 
+import re
 from collections.abc import Iterable
 from importlib.util import find_spec
-from types import UnionType
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.core.files.storage import InvalidStorageError, storages
 from django.db import models
+from django.template import engines
 
 from .codec.guard import PATCH_MODES, PREFERENCES
 from .conf import WHEN_BUSY, conf
+from .crops import Crop
 from .links import FORMATS
 
 if TYPE_CHECKING:
     from .fields import LatentImageField
+
+TEXT = (models.CharField, models.TextField)
 
 SHORTEST_SOURCE = 30
 """Fewest characters that must be left for a source's name."""
 
 
 def check_field(field: "LatentImageField") -> Iterable[CheckMessage]:
-    """What a field was given: E001 to E008."""
+    """What a field was given: E001 to E009."""
     if not field.widths or not all(isinstance(width, int) and width > 0 for width in field.widths):
         yield Error(
             "'widths' must be one or more positive integers.",
@@ -47,15 +53,30 @@ def check_field(field: "LatentImageField") -> Iterable[CheckMessage]:
             obj=field,
             id="latentimg.E004",
         )
-    if field.placeholder_field and not _is(
-        models.CharField | models.TextField, field.model, field.placeholder_field
+    for option, kind, identifier, hint in (
+        ("placeholder_field", TEXT, "E005", "TextField(blank=True, editable=False)"),
+        ("alt_field", TEXT, "E005", "CharField(max_length=200, blank=True)"),
+        ("focal_field", models.JSONField, "E008", "JSONField(default=list, blank=True)"),
+        ("focus_field", models.JSONField, "E008", "JSONField(default=list, blank=True)"),
     ):
+        name = getattr(field, option)
+        if name and not _is(kind, field.model, name):
+            yield Error(
+                f"{option!r} names {name!r}, which is no "
+                f"{'text' if kind is TEXT else 'JSON'} field of {field.model._meta.label}.",
+                hint=f"Add a {hint} of that name.",
+                obj=field,
+                id=f"latentimg.{identifier}",
+            )
+    try:
+        for ratio in field.ratios:
+            Crop.parse(ratio)
+    except (TypeError, ValueError):
         yield Error(
-            f"'placeholder_field' names {field.placeholder_field!r}, which is no text field of "
-            f"{field.model._meta.label}.",
-            hint="Add a TextField(blank=True, editable=False) of that name.",
+            "'ratios' must be text such as '16/9'.",
+            hint='For example ratios=("1/1", "16/9").',
             obj=field,
-            id="latentimg.E005",
+            id="latentimg.E009",
         )
     if field.prefer not in PREFERENCES or field.patches not in PATCH_MODES:
         yield Error(
@@ -71,17 +92,9 @@ def check_field(field: "LatentImageField") -> Iterable[CheckMessage]:
             obj=field,
             id="latentimg.E007",
         )
-    if field.focal_field and not _is(models.JSONField, field.model, field.focal_field):
-        yield Error(
-            f"'focal_field' names {field.focal_field!r}, which is no JSON field of "
-            f"{field.model._meta.label}.",
-            hint="Add a JSONField(default=list, blank=True) of that name.",
-            obj=field,
-            id="latentimg.E008",
-        )
 
 
-def _is(kind: type | UnionType, model: type[models.Model], name: str) -> bool:
+def _is(kind: type | tuple[type, ...], model: type[models.Model], name: str) -> bool:
     try:
         return isinstance(model._meta.get_field(name), kind)
     except FieldDoesNotExist:
@@ -158,3 +171,44 @@ def check_cache(**_: Any) -> list[CheckMessage]:
             id="latentimg.W002",
         )
     ]
+
+
+_TAG_WITHOUT_ALT = re.compile(
+    r"\{%-?\s*(latent_img|latent_picture)\s(?!(?:[^%]|%(?!\}))*\balt\s*=)(?:[^%]|%(?!\}))*%\}"
+)
+TEMPLATE_SUFFIXES = {".html", ".htm", ".djhtml", ".jinja", ".jinja2", ".j2"}
+
+
+@register(Tags.templates)
+def check_templates(**_: Any) -> list[CheckMessage]:
+    """That every picture is described, for those who do not see it: W003."""
+    if all(field.alt_field for field in _latent_fields()):
+        return []
+    folders = {Path(folder) for engine in engines.all() for folder in engine.template_dirs}
+    found: list[CheckMessage] = []
+    for path in sorted({path for folder in folders for path in folder.rglob("*")}):
+        if path.suffix not in TEMPLATE_SUFFIXES or "site-packages" in path.parts:
+            continue
+        try:
+            template = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+        for tag in _TAG_WITHOUT_ALT.finditer(template):
+            line = template.count("\n", 0, tag.start()) + 1
+            found.append(
+                Warning(
+                    f"{path}, line {line}: {tag[1]} has no words for those who cannot see.",
+                    hint="Say alt=…, alt='' for decoration, or give the field an alt_field.",
+                    id="latentimg.W003",
+                )
+            )
+    return found
+
+
+def _latent_fields() -> Iterable["LatentImageField"]:
+    from .fields import LatentImageField
+
+    for model in apps.get_models():
+        for field in model._meta.local_fields:
+            if isinstance(field, LatentImageField):
+                yield field

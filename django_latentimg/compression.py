@@ -20,6 +20,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage
 from django.db import models, router, transaction
+from PIL import Image
 
 from . import codec, links, renditions
 from .codec import CodecError, Latent, pixels
@@ -240,7 +241,7 @@ def discard_with_renditions(field: "LatentImageField", name: str, using: str) ->
 
 
 def placeholder(blob: bytes) -> str:
-    """The picture, tiny, as a ``data:`` URI of some 200 characters.
+    """The picture, tiny, as a ``data:`` URI of some 200 characters; its mean colour as fragment.
 
     Empty for a transparent picture, through which it would go on to show.
     """
@@ -249,7 +250,11 @@ def placeholder(blob: bytes) -> str:
     target = io.BytesIO()
     small = codec.decode(blob, width=PLACEHOLDER_WIDTH, model=conf.MODEL)
     small.save(target, "WEBP", quality=20, method=6)
-    return "data:image/webp;base64," + base64.b64encode(target.getvalue()).decode("ascii")
+    red, green, blue = cast(
+        tuple[int, int, int], small.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
+    )
+    picture = base64.b64encode(target.getvalue()).decode("ascii")
+    return f"data:image/webp;base64,{picture}#{red:02x}{green:02x}{blue:02x}"
 
 
 def _rows(field: "LatentImageField", using: str | None = None) -> models.QuerySet[Any]:

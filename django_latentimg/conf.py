@@ -33,6 +33,10 @@ class Values:
     """Renditions that a process makes at once."""
     MAX_WAITING: int = 32
     """Threads of a process that wait to make one."""
+    URL_PREFIX: str = ""
+    """Scheme and host before every picture's URL, such as ``https://cdn.example.com``."""
+    INLINE_STYLE: bool = True
+    """Whether placeholders may stand in ``style`` attributes, which a strict policy forbids."""
     CLIENT_HINTS: bool = False
     """Whether ``Save-Data`` and client hints make negotiated renditions smaller."""
     WHEN_BUSY: WhenBusy = "refuse"

@@ -9,9 +9,11 @@ from django.core.exceptions import SuspiciousFileOperation
 from django.db import models
 from django.db.models.expressions import Combinable
 from django.db.models.fields.files import FieldFile, ImageFieldFile, ImageFileDescriptor
+from django.utils.safestring import SafeString
 
 from . import checks, links, renditions
 from .conf import conf
+from .crops import Crop, read_focus
 from .names import EXTENSION, SUFFIX_LENGTH, BlobName
 
 if TYPE_CHECKING:
@@ -35,10 +37,12 @@ class Rendition(NamedTuple):
     """One of the field's widths."""
     format: str
     """``avif``, ``webp`` or ``jpeg``."""
+    crop: Crop | None = None
+    """The part of the picture that it shows."""
 
     @property
     def url(self) -> str:
-        return self.file.picture_url.rendition(self.requested_width, self.format)
+        return self.file.picture_url(self.crop).rendition(self.requested_width, self.format)
 
     @property
     def content_type(self) -> str:
@@ -47,20 +51,25 @@ class Rendition(NamedTuple):
     @property
     def width(self) -> int:
         """Pixels. Less than was requested where the picture is smaller."""
-        size = self.file.known_size
+        size = self.file.shown_size(self.crop)
         return min(self.requested_width, size[0]) if size else self.requested_width
 
     @property
     def height(self) -> int:
         """Pixels."""
         width, height = self.file.width, self.file.height
+        if self.crop:
+            width, height = self.crop.size(width, height)
         return max(1, round(height * self.width / width))
+
+    @property
+    def cache_name(self) -> str:
+        """In the storage of renditions, where it is once it has been made."""
+        return renditions.cache_name(self.file.field, self.file.stored_name, *self[1:])
 
     def bytes(self) -> bytes:
         """The encoded picture, from the cache of renditions or made now."""
-        return renditions.render(
-            self.file.field, self.file.stored_name, self.requested_width, self.format
-        )
+        return renditions.render(self.file.field, self.file.stored_name, *self[1:])
 
 
 class LatentImageFieldFile(ImageFieldFile):
@@ -126,33 +135,75 @@ class LatentImageFieldFile(ImageFieldFile):
         return getattr(self.instance, self.field.placeholder_field or "", "") or ""
 
     @property
-    def picture_url(self) -> links.PictureUrl:
-        return links.PictureUrl.sign(links.label(self.field), self.stored_name)
+    def alt(self) -> str:
+        """What the picture shows, for those who do not see it."""
+        return getattr(self.instance, self.field.alt_field or "", "") or ""
 
-    def offered(self, widths: Sequence[int] | None = None) -> list[tuple[int, int]]:
-        """(width in the URL, real width) of every rendition that a page offers."""
+    @property
+    def focus(self) -> tuple[int, int]:
+        """The point around which parts are cut, percent of width and height."""
+        return read_focus(getattr(self.instance, self.field.focus_field or "", None))
+
+    def crop(self, ratio: str | None) -> Crop | None:
+        """The part of this ratio; None without. Raises ``ValueError`` unless the field has it."""
+        if ratio is None:
+            return None
+        if ratio not in self.field.ratios:
+            raise ValueError(f"{self.field} has no ratio {ratio!r}, only {self.field.ratios}.")
+        return Crop.parse(ratio, self.focus)
+
+    def shown_size(self, crop: Crop | None = None) -> tuple[int, int] | None:
+        """(width, height) in pixels of the picture, or of that part, as far as the row tells."""
         size = self.known_size
+        return crop.size(*size) if size and crop else size
+
+    def picture_url(self, crop: Crop | None = None) -> links.PictureUrl:
+        return links.PictureUrl.sign(links.label(self.field), self.stored_name, crop)
+
+    def offered(
+        self, widths: Sequence[int] | None = None, crop: Crop | None = None
+    ) -> list[tuple[int, int]]:
+        """(width in the URL, real width) of every rendition that a page offers."""
+        size = self.shown_size(crop)
         return links.offered(widths or self.field.widths, size and size[0])
 
-    def rendition(self, width: int, format: str) -> Rendition:
-        """Raises ``ValueError`` for a width or format that the field does not have."""
+    def rendition(self, width: int, format: str, ratio: str | None = None) -> Rendition:
+        """Raises ``ValueError`` for a width, format or ratio that the field does not have."""
         if width not in self.field.widths or format not in self.field.formats:
             raise ValueError(f"{self.field} has no rendition {width} pixels wide in {format}.")
-        return Rendition(self, width, format)
+        return Rendition(self, width, format, self.crop(ratio))
 
-    def srcset(self, format: str, widths: Sequence[int] | None = None) -> str:
+    def srcset(
+        self, format: str, widths: Sequence[int] | None = None, ratio: str | None = None
+    ) -> str:
         """Candidates for a ``srcset`` attribute: ``"URL 320w, URL 640w"``."""
-        url = self.picture_url
+        crop = self.crop(ratio)
+        url = self.picture_url(crop)
         return ", ".join(
             f"{url.rendition(requested, format)} {real}w"
-            for requested, real in self.offered(widths)
+            for requested, real in self.offered(widths, crop)
         )
 
     @property
     def url(self) -> str:
         """The largest rendition in the last, most widely understood, of the field's formats."""
         widest, _ = self.offered()[-1]
-        return self.picture_url.rendition(widest, self.field.formats[-1])
+        return self.picture_url().rendition(widest, self.field.formats[-1])
+
+    @property
+    def blob_url(self) -> str | None:
+        """Of the blob itself, for clients that decode it; None until there is one."""
+        return (
+            self.picture_url().rendition(self.field.widths[0], links.BLOB)
+            if self.is_latent
+            else None
+        )
+
+    def picture(self, **options: Any) -> SafeString:
+        """A ``<picture>`` element: ``markup.picture`` of this file."""
+        from .markup import picture
+
+        return picture(self, **options)
 
     def latent(self) -> "Latent":
         """The parsed blob. Raises ``ValueError`` for a source, ``BlobError`` for damage."""
@@ -201,6 +252,9 @@ class LatentImageField(models.ImageField):
     every client understands. ``quality``: 1 to 100, of the blob. ``keep_source``: whether the
     uploaded file stays in storage. ``placeholder_field``: name of a text field that is filled with
     a tiny picture as a ``data:`` URI; ``width_field`` and ``height_field`` as in ``ImageField``.
+    ``alt_field``: name of a text field that says what the picture shows. ``ratios``: such as
+    ``("1/1", "16/9")``, of parts that pages may show. ``focus_field``: name of a JSON field with
+    the point around which these are cut, ``[x, y]`` in shares of width and height, from 0 to 1.
 
     The guard: ``prefer``: ``detail`` or, for labels, art and documents, ``fidelity``: what decides
     whether a picture stays latents or becomes AVIF. ``patches``: ``auto`` keeps text, faces and
@@ -233,9 +287,12 @@ class LatentImageField(models.ImageField):
         *,
         widths: Sequence[int] = WIDTHS,
         formats: Sequence[str] = FORMATS,
+        ratios: Sequence[str] = (),
         quality: int = 50,
         keep_source: bool = True,
         placeholder_field: str | None = None,
+        alt_field: str | None = None,
+        focus_field: str | None = None,
         prefer: "Prefer" = "detail",
         patches: "PatchMode" = "auto",
         min_quality: float | None = None,
@@ -244,9 +301,12 @@ class LatentImageField(models.ImageField):
     ) -> None:
         self.widths = tuple(widths)
         self.formats = tuple(formats)
+        self.ratios = tuple(ratios)
         self.quality = quality
         self.keep_source = keep_source
         self.placeholder_field = placeholder_field
+        self.alt_field = alt_field
+        self.focus_field = focus_field
         self.prefer: Prefer = prefer
         self.patches: PatchMode = patches
         self.min_quality = min_quality
@@ -259,9 +319,12 @@ class LatentImageField(models.ImageField):
         defaults = {
             "widths": WIDTHS,
             "formats": FORMATS,
+            "ratios": (),
             "quality": 50,
             "keep_source": True,
             "placeholder_field": None,
+            "alt_field": None,
+            "focus_field": None,
             "prefer": "detail",
             "patches": "auto",
             "min_quality": None,

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.core.signing import Signer
 from django.urls import reverse
 
+from .conf import conf
+from .crops import Crop
+
 if TYPE_CHECKING:
     from .fields import LatentImageField
 
@@ -22,6 +25,11 @@ BLOB_TYPE = "image/vnd.latentimg"
 LATENTS_TYPE = "application/vnd.safetensors"
 """Media type of a blob's latents in a safetensors file."""
 
+BLOB, LATENTS = "limg", "safetensors"
+"""Extensions of both."""
+
+MEDIA_TYPES = {**FORMATS, BLOB: BLOB_TYPE, LATENTS: LATENTS_TYPE}
+
 
 def label(field: "LatentImageField") -> str:
     """``shop.product.photo``."""
@@ -32,9 +40,16 @@ def _signer(name: str) -> Signer:
     return Signer(salt=f"django_latentimg:{name}")
 
 
-def unsign(signature: str, name: str) -> str:
-    """The field's label. Raises ``BadSignature`` unless signed for the stored name ``name``."""
-    return _signer(name).unsign(signature)
+def unsign(signature: str, name: str) -> tuple[str, tuple[int, int] | None]:
+    """The field's label, and of parts of the picture the focus in percent.
+
+    Raises ``BadSignature`` unless signed for the stored name ``name``.
+    """
+    label, _, focus = _signer(name).unsign(signature).partition("@")
+    if not focus:
+        return label, None
+    x, y = map(int, focus.split(","))
+    return label, (x, y)
 
 
 class PictureUrl(NamedTuple):
@@ -44,24 +59,30 @@ class PictureUrl(NamedTuple):
     after_width: str
 
     @classmethod
-    def sign(cls, field_label: str, name: str) -> "PictureUrl":
-        signature = _signer(name).sign(field_label)
-        arguments = {"signature": signature, "width": 0, "path": name}
-        url = reverse("django_latentimg:rendition", kwargs=arguments)
-        # The signature's end is base64 without "/", so the first "/0/" after it is the width.
+    def sign(cls, field_label: str, name: str, crop: Crop | None = None) -> "PictureUrl":
+        arguments: dict[str, str | int] = {"width": 0, "path": name}
+        if crop:
+            # The focus is signed, or anybody could have us cut a hundred times a hundred parts.
+            field_label += f"@{crop.x},{crop.y}"
+            arguments |= {"across": crop.across, "down": crop.down}
+        arguments["signature"] = signature = _signer(name).sign(field_label)
+        url = conf.URL_PREFIX + reverse("django_latentimg:rendition", kwargs=arguments)
+        # The signature's end is base64 without "/", so the first "/0" after it is the width.
         digest = signature.rpartition(":")[2]
-        before, _, after = url.partition(f"{digest}/0/")
-        return cls(f"{before}{digest}/", f"/{after}")
+        before, _, after = url.partition(f"{digest}/0")
+        return cls(f"{before}{digest}/", after)
 
     def rendition(self, width: int, format: str | None) -> str:
-        """URL of one rendition; without a format, the one negotiated by ``Accept``."""
+        """URL of one rendition, or of the blob; without a format, the one that suits ``Accept``."""
         extension = f".{format}" if format else ""
         return f"{self.before_width}{width}{self.after_width}{extension}"
 
 
-def rendition_url(field_label: str, name: str, width: int, format: str | None) -> str:
+def rendition_url(
+    field_label: str, name: str, width: int, format: str | None, crop: Crop | None = None
+) -> str:
     """URL of one rendition; without a format, the one negotiated by ``Accept``."""
-    return PictureUrl.sign(field_label, name).rendition(width, format)
+    return PictureUrl.sign(field_label, name, crop).rendition(width, format)
 
 
 def offered(widths: Sequence[int], natural: int | None) -> list[tuple[int, int]]:

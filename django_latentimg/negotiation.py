@@ -7,21 +7,13 @@ parameters.
 
 from collections.abc import Mapping, Sequence
 
-from .links import BLOB_TYPE, FORMATS, LATENTS_TYPE
+from .links import BLOB, LATENTS, MEDIA_TYPES
 
-BLOB = "limg"
-"""Stands beside the rendition formats for the blob itself."""
-
-LATENTS = "safetensors"
-"""The same for its latents."""
-
-RAW = {BLOB: BLOB_TYPE, LATENTS: LATENTS_TYPE}
+RAW = (BLOB, LATENTS)
 """What only a client that names its type can get."""
 
 HINTS = ["Save-Data", "Sec-CH-Width", "Sec-CH-DPR", "Width", "DPR"]
 """Request headers that ``choose_width`` looks at."""
-
-MEDIA_TYPES = {**FORMATS, **RAW}
 
 
 def choose(accept: str | None, formats: Sequence[str], *, with_blob: bool) -> str:

@@ -21,6 +21,7 @@ from . import codec, flights, links
 from .codec import pixels
 from .codec.errors import ImageError
 from .conf import conf
+from .crops import Crop
 from .names import EXTENSION, BlobName
 
 if TYPE_CHECKING:
@@ -45,41 +46,56 @@ USUAL_PIXELS = 12_000_000
 """Of a source, whose name does not tell."""
 
 
-def rendition_name(name: str, width: int, format: str) -> str:
-    """Name in the storage of renditions."""
-    return f"renditions/{name}.{width}.{format}"
+def rendition_name(name: str, width: int, format: str, crop: Crop | None = None) -> str:
+    """Name in the storage of renditions: those of one picture share a folder."""
+    part = f"-{crop.across}x{crop.down}-{crop.x}-{crop.y}" if crop else ""
+    return f"{_folder(name)}/{width}{part}.{format}"
 
 
-def rendition_names(field: "LatentImageField", name: str) -> list[str]:
-    """Every rendition that the field may have of the stored picture ``name``."""
-    return [
-        rendition_name(_cache_name(field, name), width, format)
-        for width in field.widths
-        for format in field.formats
-    ]
+def cache_name(
+    field: "LatentImageField", name: str, width: int, format: str, crop: Crop | None = None
+) -> str:
+    """Name of a stored picture's rendition in the storage of renditions."""
+    return rendition_name(_cache_name(field, name), width, format, crop)
+
+
+def _folder(name: str) -> str:
+    return f"renditions/{name}"
 
 
 def forget(field: "LatentImageField", name: str) -> None:
     """Delete all renditions of the stored picture ``name``."""
     storage = storages[conf.RENDITION_STORAGE]
-    for rendition in rendition_names(field, name):
-        storage.delete(rendition)
+    folder = _folder(_cache_name(field, name))
+    try:
+        _, files = storage.listdir(folder)
+    except FileNotFoundError:
+        return
+    for file in files:
+        storage.delete(f"{folder}/{file}")
+    with suppress(NotImplementedError, OSError):
+        storage.path(folder)  # Elsewhere folders are gone with their files.
+        storage.delete(folder)
 
 
-def render(field: "LatentImageField", name: str, width: int, format: str) -> bytes:
+def render(
+    field: "LatentImageField", name: str, width: int, format: str, crop: Crop | None = None
+) -> bytes:
     """The stored picture ``name``, at most ``width`` pixels wide, in one of ``links.FORMATS``.
+
+    ``crop``: only that part of it, which then is at most so wide.
 
     All who ask for the same rendition at the same time share one decode (``flights.py``).
 
     Raises ``FileNotFoundError`` where the picture is not in storage, ``CodecError`` where it
     cannot be decoded or written in this format, ``flights.BusyError`` where too many wait.
     """
-    key = rendition_name(_cache_name(field, name), width, format)
+    key = rendition_name(_cache_name(field, name), width, format, crop)
     try:
         return flights.once(
             key,
             partial(_find, key),
-            partial(_make, field, name, width, format, key),
+            partial(_make, field, name, width, format, crop, key),
             seconds=_patience(name),
         )
     except FileNotFoundError:
@@ -87,13 +103,16 @@ def render(field: "LatentImageField", name: str, width: int, format: str) -> byt
         if blob is None:
             raise
         # Filed under the blob's name: the source's renditions have been forgotten for good.
-        return render(field, blob, width, format)
+        return render(field, blob, width, format, crop)
 
 
-def nearest(field: "LatentImageField", name: str, width: int, format: str) -> bytes | None:
+def nearest(
+    field: "LatentImageField", name: str, width: int, format: str, crop: Crop | None = None
+) -> bytes | None:
     """The cached rendition in this format whose width comes nearest, the larger ones first."""
     others = sorted(field.widths, key=lambda other: (other < width, abs(other - width)))
-    keys = (rendition_name(_cache_name(field, name), other, format) for other in others)
+    name = _cache_name(field, name)
+    keys = (rendition_name(name, other, format, crop) for other in others)
     return next((found for key in keys if (found := _find(key)) is not None), None)
 
 
@@ -131,8 +150,10 @@ def _find(key: str) -> bytes | None:
         return None  # not there, most of all
 
 
-def _make(field: "LatentImageField", name: str, width: int, format: str, key: str) -> flights.Made:
-    content = _encode(_picture(field, name, width), format)
+def _make(
+    field: "LatentImageField", name: str, width: int, format: str, crop: Crop | None, key: str
+) -> flights.Made:
+    content = _encode(_picture(field, name, width, crop), format)
     storage = storages[conf.RENDITION_STORAGE]
     try:
         _save(storage, key, content)
@@ -147,22 +168,38 @@ def _make(field: "LatentImageField", name: str, width: int, format: str, key: st
     return flights.Made(content, saved=False)
 
 
-def _picture(field: "LatentImageField", name: str, width: int) -> Image.Image:
-    """RGB or RGBA, at most ``width`` pixels wide."""
+def _picture(field: "LatentImageField", name: str, width: int, crop: Crop | None) -> Image.Image:
+    """RGB or RGBA, the picture or that part of it, at most ``width`` pixels wide."""
+    blob_name = BlobName.parse(name)
     with field.storage.open(name) as stored:
-        if BlobName.parse(name):
-            return codec.decode(stored.read(), width=width, model=conf.MODEL)
-        source = pixels.open_image(cast(BinaryIO, stored), max_pixels=conf.MAX_PIXELS)
-        natural_width, natural_height = pixels.displayed_size(source)
-        width = min(width, natural_width)
-        height = max(1, round(natural_height * width / natural_width))
-        draft = (width * DRAFT_SCALE, height * DRAFT_SCALE)
-        # EXIF may turn the picture by 90 degrees when it is read.
-        source.draft(None, draft if source.width == natural_width else draft[::-1])
-        picture = pixels.assemble(*pixels.read(source))
-    if picture.size == (width, height):
+        if blob_name:
+            whole, part = _sizes((blob_name.width, blob_name.height), width, crop)
+            picture = codec.decode(stored.read(), width=whole[0], model=conf.MODEL)
+        else:
+            source = pixels.open_image(cast(BinaryIO, stored), max_pixels=conf.MAX_PIXELS)
+            natural = pixels.displayed_size(source)
+            whole, part = _sizes(natural, width, crop)
+            draft = (whole[0] * DRAFT_SCALE, whole[1] * DRAFT_SCALE)
+            # EXIF may turn the picture by 90 degrees when it is read.
+            source.draft(None, draft if source.width == natural[0] else draft[::-1])
+            picture = pixels.assemble(*pixels.read(source))
+    if picture.size != whole:
+        picture = picture.resize(whole, Image.Resampling.LANCZOS)
+    if crop is None:
         return picture
-    return picture.resize((width, height), Image.Resampling.LANCZOS)
+    left, top = crop.offset(whole, part)
+    return picture.crop((left, top, left + part[0], top + part[1]))
+
+
+def _sizes(
+    natural: tuple[int, int], width: int, crop: Crop | None
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(of the whole picture, of what is shown of it), where that is to be so wide or natural."""
+    shown = crop.size(*natural) if crop else natural
+    width = min(width, shown[0])
+    part = width, max(1, round(shown[1] * width / shown[0]))
+    across, down = (max(1, round(side * width / shown[0])) for side in natural)
+    return (max(across, part[0]), max(down, part[1])), part
 
 
 def _blob_made_of(field: "LatentImageField", source: str) -> str | None:

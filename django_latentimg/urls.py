@@ -8,4 +8,9 @@ app_name = "django_latentimg"
 
 urlpatterns = [
     path("<str:signature>/<int:width>/<path:path>", views.rendition, name="rendition"),
+    path(
+        "<str:signature>/<int:width>x<int:across>-<int:down>/<path:path>",
+        views.rendition,
+        name="rendition",
+    ),
 ]

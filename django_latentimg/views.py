@@ -15,9 +15,10 @@ from django.views.decorators.http import require_safe
 from . import codec, negotiation, ranges, renditions
 from .codec.errors import CodecError, ModelError
 from .conf import conf
+from .crops import Crop
 from .fields import LatentImageField
 from .flights import BusyError
-from .links import FORMATS, unsign
+from .links import BLOB, LATENTS, MEDIA_TYPES, unsign
 from .names import BlobName, source_of
 
 logger = logging.getLogger(__name__)
@@ -40,17 +41,25 @@ class NoLatentsError(Exception):
     """The guard has made AVIF of the picture."""
 
 
-def rendition(request: HttpRequest, signature: str, width: int, path: str) -> HttpResponseBase:
-    """A picture of the stored name ``path``, ``width`` pixels wide or less.
+def rendition(
+    request: HttpRequest,
+    signature: str,
+    width: int,
+    path: str,
+    across: int | None = None,
+    down: int | None = None,
+) -> HttpResponseBase:
+    """A picture of the stored name ``path``, or its part of that ratio, ``width`` pixels wide.
 
-    With the extension ``.avif``, ``.webp`` or ``.jpeg`` in that format; without, in the format
-    that suits the ``Accept`` header, or as the blob itself or its latents.
+    With the extension ``.avif``, ``.webp`` or ``.jpeg`` in that format, with ``.limg`` as the blob
+    itself, with ``.safetensors`` as its latents; without one as what suits the ``Accept`` header.
 
     403: the signature does not fit. 404: no such field, width or format. 406: latents were asked
     for, and the guard has made AVIF of the picture. 410: the file is gone or damaged. 416: no such
     range. 503: too many others wait for renditions, or this machine lacks what decoding needs.
     """
-    response = _respond(request, signature, width, path)
+    ratio = f"{across}/{down}" if across and down else None
+    response = _respond(request, signature, width, ratio, path)
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Content-Security-Policy"] = HARMLESS
     if response.status_code not in (200, 206, 304):
@@ -62,45 +71,57 @@ def rendition(request: HttpRequest, signature: str, width: int, path: str) -> Ht
 
 
 @require_safe
-def _respond(request: HttpRequest, signature: str, width: int, path: str) -> HttpResponseBase:
+def _respond(
+    request: HttpRequest, signature: str, width: int, ratio: str | None, path: str
+) -> HttpResponseBase:
     try:
-        label, name, format = _verify(signature, path)
+        label, focus, name, format = _verify(signature, path)
     except BadSignature:
         return _refuse(403, "The signature does not fit.")
     field = _find_field(label)
     if field is None:
         return _refuse(404, "There is no such field.")
-    if width not in field.widths or format not in (None, *field.formats):
+    is_blob = BlobName.parse(name) is not None
+    formats = [None, *field.formats, *(negotiation.RAW if is_blob and not ratio else ())]
+    if width not in field.widths or format not in formats:
         return _refuse(404, "There is no such width or format.")
+    if ratio not in (None, *field.ratios) or (ratio is None) != (focus is None):
+        return _refuse(404, "There is no such ratio.")
+    crop = Crop.parse(ratio, focus) if ratio and focus else None
     if format:
-        return _represent(request, field, name, width, format)
+        return _represent(request, field, name, width, format, crop)
 
-    with_blob = BlobName.parse(name) is not None
-    chosen = negotiation.choose(request.headers.get("Accept"), field.formats, with_blob=with_blob)
+    accept = request.headers.get("Accept")
+    chosen = negotiation.choose(accept, field.formats, with_blob=is_blob and not crop)
     deciding = ["Accept"]
     if conf.CLIENT_HINTS:
         deciding += negotiation.HINTS
         width = negotiation.choose_width(request.headers, field.widths, width)
-    response = _represent(request, field, name, width, chosen)
+    response = _represent(request, field, name, width, chosen, crop)
     patch_vary_headers(response, deciding)
     return response
 
 
 def _represent(
-    request: HttpRequest, field: LatentImageField, name: str, width: int, format: str
+    request: HttpRequest,
+    field: LatentImageField,
+    name: str,
+    width: int,
+    format: str,
+    crop: Crop | None,
 ) -> HttpResponseBase:
     """The picture in this width and format, as far as the client's conditions let it through."""
     is_blob = BlobName.parse(name) is not None
     if is_blob:
         # Before anything is read: who has what this name gave once has the right bytes.
-        etag = _etag(f"{name}/{width}/{format}".encode())
+        etag = _etag(f"{name}/{width}/{format}/{crop}".encode())
         unread = get_conditional_response(request, etag=etag)
         if unread is not None:
             return _cacheable(unread, etag, IMMUTABLE)
     try:
-        content = _read(field, name, width, format)
+        content = _read(field, name, width, format, crop)
     except BusyError:
-        return _busy(field, name, width, format)
+        return _busy(field, name, width, format, crop)
     except FileNotFoundError:
         return _refuse(410, "The picture is gone.")
     except NoLatentsError:
@@ -111,7 +132,7 @@ def _represent(
     except CodecError as error:
         logger.error("%s cannot be delivered: %s", name, error)
         return _refuse(410, "The picture is damaged.")
-    response = HttpResponse(content, content_type=negotiation.MEDIA_TYPES[format])
+    response = HttpResponse(content, content_type=MEDIA_TYPES[format])
     response.headers["Content-Length"] = str(len(content))
     response.headers["Content-Disposition"] = _disposition(name, width, format)
     if format in negotiation.RAW:
@@ -134,19 +155,19 @@ def _cacheable(response: HttpResponseBase, etag: str, cache_control: str) -> Htt
     return response
 
 
-def _verify(signature: str, path: str) -> tuple[str, str, str | None]:
-    """(label of the field, stored name, format or None). Raises ``BadSignature``.
+def _verify(signature: str, path: str) -> tuple[str, tuple[int, int] | None, str, str | None]:
+    """(label of the field, focus, stored name, format or None). Raises ``BadSignature``.
 
     The signature tells whether ``llama.jpeg`` is the JPEG of ``llama`` or the source
     ``llama.jpeg`` in any format.
     """
     name, _, extension = path.rpartition(".")
-    if extension in FORMATS:
+    if extension in MEDIA_TYPES:
         try:
-            return unsign(signature, name), name, extension
+            return *unsign(signature, name), name, extension
         except BadSignature:
             pass
-    return unsign(signature, path), path, None
+    return *unsign(signature, path), path, None
 
 
 def _find_field(label: str) -> LatentImageField | None:
@@ -171,27 +192,29 @@ def _etag(content: bytes) -> str:
     return f'"{sha256(content).hexdigest()[:32]}"'
 
 
-def _read(field: LatentImageField, name: str, width: int, format: str) -> bytes:
-    if format == negotiation.BLOB:
+def _read(field: LatentImageField, name: str, width: int, format: str, crop: Crop | None) -> bytes:
+    if format == BLOB:
         return renditions.read_blob(field, name)
-    if format == negotiation.LATENTS:
+    if format == LATENTS:
         latent = codec.Latent.from_bytes(renditions.read_blob(field, name))
         if not latent.has_latents:
             raise NoLatentsError(name)
         return latent.safetensors()
-    return renditions.render(field, name, width, format)
+    return renditions.render(field, name, width, format, crop)
 
 
-def _busy(field: LatentImageField, name: str, width: int, format: str) -> HttpResponse:
+def _busy(
+    field: LatentImageField, name: str, width: int, format: str, crop: Crop | None
+) -> HttpResponse:
     """The nearest width that has been made, where the site wants that; else 503."""
     content = None
     if conf.WHEN_BUSY == "nearest":
-        content = renditions.nearest(field, name, width, format)
+        content = renditions.nearest(field, name, width, format, crop)
     if content is None:
         response = _refuse(503, "Too many pictures are being decoded.")
         response.headers["Retry-After"] = str(RETRY_AFTER)
     else:
-        response = HttpResponse(content, content_type=negotiation.MEDIA_TYPES[format])
+        response = HttpResponse(content, content_type=MEDIA_TYPES[format])
         response.headers["Cache-Control"] = "no-store"
     return response
 

@@ -4,8 +4,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.test.utils import isolate_apps
 
+from django_latentimg import checks
 from django_latentimg.conf import conf
 from django_latentimg.fields import LatentImageField
+
+from .testapp.models import Portrait
 
 
 def identifiers(**options) -> set[str | None]:
@@ -40,6 +43,11 @@ def identifiers(**options) -> set[str | None]:
         ({"min_quality": 100}, "latentimg.E007"),
         ({"focal_field": "missing"}, "latentimg.E008"),
         ({"focal_field": "tiny"}, "latentimg.E008"),
+        ({"focus_field": "missing"}, "latentimg.E008"),
+        ({"alt_field": "count"}, "latentimg.E005"),
+        ({"ratios": ["wide"]}, "latentimg.E009"),
+        ({"ratios": ["0/1"]}, "latentimg.E009"),
+        ({"ratios": [1.5]}, "latentimg.E009"),
     ],
 )
 def test_check_field__reports(options, identifier):
@@ -96,3 +104,46 @@ def test_conf__follows_overridden_settings(settings):
 
 def test_system__has_nothing_to_report():
     assert run_checks() == []
+
+
+# Templates
+
+
+def warnings_of(settings, folder, source: str) -> list[str]:
+    (folder / "page.html").write_text(source)
+    settings.TEMPLATES = [
+        {"BACKEND": "django.template.backends.django.DjangoTemplates", "DIRS": [folder]}
+    ]
+    return [message.msg for message in run_checks() if message.id == "latentimg.W003"]
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "{% latent_img product.photo %}",
+        "{%- latent_img product.photo sizes='50vw' -%}",
+        "{% latent_picture photo '(max-width: 50%) 1/1, 2/1' %}",
+        "{% latent_img photo sizes='10%'\n class='alt' %}",
+    ],
+)
+def test_check_templates__a_picture_that_is_not_described(settings, tmp_path, tag):
+    (message,) = warnings_of(settings, tmp_path, f"<p>\n{tag} {{% now alt='x' %}}")
+    assert f"{tmp_path}/page.html, line 2" in message
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "{% latent_img product.photo alt=product.title %}",
+        "{% latent_img product.photo sizes='50%' alt='' %}",
+        "{% latent_url product.photo %}",
+        "{% latent_preload product.photo %}",
+    ],
+)
+def test_check_templates__a_picture_that_is_or_need_not_be(settings, tmp_path, tag):
+    assert warnings_of(settings, tmp_path, tag) == []
+
+
+def test_check_templates__every_row_describes_its_picture(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(checks, "_latent_fields", lambda: [Portrait._meta.get_field("photo")])
+    assert warnings_of(settings, tmp_path, "{% latent_img product.photo %}") == []

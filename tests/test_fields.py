@@ -13,6 +13,7 @@ from django_latentimg import codec
 from django_latentimg.compression import compress
 from django_latentimg.fields import LatentImageField
 from django_latentimg.names import BlobName
+from tests.codec.test_codec import photograph
 from tests.conftest import image_bytes, picture
 from tests.testapp.models import FramedSnapshot, Product, Snapshot
 
@@ -222,8 +223,10 @@ def test_file__empty():
         _ = photo.url
 
 
-def test_file__latent_and_image(upload, enqueued):
-    saved = product(upload, mode="RGBA")
+def test_file__latent_and_image(enqueued):
+    grass = photograph("grass.png").crop((100, 100, 196, 164))  # which the guard leaves latents
+    grass.putalpha(128)
+    saved = Product.objects.create(photo=ContentFile(image_bytes(grass), "grass.png"))
     assert saved.photo.image().mode == "RGBA"
     with pytest.raises(ValueError, match="not compressed"):
         saved.photo.latent()

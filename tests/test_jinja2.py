@@ -1,10 +1,12 @@
 import pytest
+from django.template import Context as DjangoContext
+from django.template import Template
 from jinja2 import Environment, TemplateSyntaxError, Undefined
 
 from django_latentimg.jinja2 import LatentImgExtension
 from django_latentimg.markup import picture
 
-from .testapp.models import Product
+from .testapp.models import Portrait, Product
 
 EXTENSION = "django_latentimg.jinja2.LatentImgExtension"
 BLOB = "photos/llama.jpg.1600x1200.3fa9c1d2-b7e1.limg"
@@ -128,3 +130,32 @@ def test_latent_img__django_backend(product):
     )
     template = backend.from_string("{% latent_img product.photo class='x' %}")
     assert template.render({"product": product}) == picture(product.photo, css_class="x")
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        'latent_img p.photo ratio="1/1" priority=true',
+        'latent_preload p.photo sizes="50vw"',
+        'latent_url p.photo width=100 base="https://shop.example"',
+        'latent_srcset p.photo format="webp" base="https://shop.example"',
+    ],
+)
+def test_tags__give_the_same_as_in_djangos_templates(tag):
+    portrait = Portrait(photo="p.jpg.800x600.01234567-0123.limg", words="A llama")
+    source = f"{{% {tag.replace('true', 'True')} %}}"
+    expected = Template("{% load latentimg %}" + source).render(DjangoContext({"p": portrait}))
+    assert rendered(f"{{% {tag} %}}", p=portrait) == expected
+
+
+def test_tags__art_direction():
+    portrait = Portrait(photo="p.jpg.800x600.01234567-0123.limg")
+    crops = "(max-width: 40em) 1/1, 16/9"
+    html = rendered(f"{{% latent_picture p.photo, crops='{crops}' %}}", p=portrait)
+    assert html == picture(portrait.photo, crops=crops)
+
+
+def test_latent_url__by_the_request(rf):
+    portrait = Portrait(photo="p.jpg.800x600.01234567-0123.limg")
+    html = rendered("{% latent_url p.photo %}", p=portrait, request=rf.get("/"))
+    assert html == f"http://testserver{portrait.photo.url}"

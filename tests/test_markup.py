@@ -1,16 +1,20 @@
+import json
 from html.parser import HTMLParser
 
 import pytest
 from django.core.files.storage import storages
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.template import Context, Template
 from django.urls import resolve
 from django.utils.safestring import SafeString
 
 from django_latentimg import links
 from django_latentimg.conf import conf
-from django_latentimg.markup import picture
+from django_latentimg.markup import as_data, picture, preload, srcset, url
 
-from .testapp.models import Product, Snapshot
+from .conftest import image_bytes
+from .conftest import picture as photograph
+from .testapp.models import Portrait, Product, Snapshot
 
 BLOB = "photos/llama.jpg.1600x1200.3fa9c1d2-b7e1.limg"
 PLACEHOLDER = "data:image/webp;base64,UklGRiIAAABXRUJQVlA4+/="
@@ -100,7 +104,10 @@ def test_picture__every_url_leads_to_the_view_of_this_picture(product):
             assert match.view_name == "django_latentimg:rendition"
             stored, _, _format = match.kwargs["path"].rpartition(".")
             assert stored == name
-            assert links.unsign(match.kwargs["signature"], stored) == "testapp.product.photo"
+            assert links.unsign(match.kwargs["signature"], stored) == (
+                "testapp.product.photo",
+                None,
+            )
 
 
 def test_picture__smaller_than_the_smallest_width():
@@ -153,9 +160,8 @@ def test_picture__first_of_a_page(product):
     assert (image["loading"], image["fetchpriority"]) == ("eager", "high")
 
 
-@pytest.mark.parametrize("nothing", [None, ""])
-def test_picture__without_loading(product, nothing):
-    assert "loading" not in img(picture(product.photo, loading=nothing))
+def test_picture__without_loading(product):
+    assert "loading" not in img(picture(product.photo, loading=""))
 
 
 @pytest.mark.parametrize("widths", [(320, 640), [640, 320], "320 640", "320,640", iter((320, 640))])
@@ -245,6 +251,231 @@ def test_picture__names_are_escaped():
 def test_picture__impossible_attribute_name(product, name):
     with pytest.raises(ValueError, match="attribute"):
         picture(product.photo, **{name: "1"})
+
+
+# Where and how large
+
+
+def test_picture__fixed_width_by_density(product):
+    image = img(picture(product.photo, width=300))
+    assert [density for _, density in candidates(image["srcset"])] == ["1.067x", "2.133x", "3.2x"]
+    assert "sizes" not in image
+    assert (image["width"], image["height"]) == ("300", "225")
+
+
+def test_picture__fixed_width_of_a_small_picture():
+    product = Product(photo="a.png.500x100.01234567-0123.limg")
+    image = img(picture(product.photo, width="300"))
+    assert [density for _, density in candidates(image["srcset"])] == ["1.067x", "1.667x"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "options", "expected"),
+    [
+        ("auto", {}, "auto, 100vw"),
+        ("auto, (min-width: 60em) 33vw, 90vw", {}, "auto, (min-width: 60em) 33vw, 90vw"),
+        ("auto, 50vw", {"loading": "eager"}, "50vw"),
+        ("AUTO", {"priority": True}, "100vw"),
+    ],
+)
+def test_picture__sizes_that_the_browser_finds_out(product, sizes, options, expected):
+    for tag, attributes in elements(picture(product.photo, sizes=sizes, **options)):
+        assert tag == "picture" or attributes["sizes"] == expected
+
+
+def test_picture__priority(product):
+    image = img(picture(product.photo, priority=True))
+    assert (image["loading"], image["fetchpriority"]) == ("eager", "high")
+    image = img(picture(product.photo, priority=True, loading="", fetchpriority=""))
+    assert not {"loading", "fetchpriority"} & image.keys()
+
+
+def test_preload__is_what_the_picture_asks_for_first(product):
+    for options in ({"sizes": "50vw"}, {"width": 300}, {"widths": "320 640"}):
+        ((tag, link),) = elements(preload(product.photo, **options))
+        _, (_, avif), *_ = elements(picture(product.photo, priority=True, **options))
+        assert tag == "link"
+        assert (link["rel"], link["as"], link["type"]) == ("preload", "image", "image/avif")
+        assert link["imagesrcset"] == avif["srcset"]
+        assert link.get("imagesizes") == avif.get("sizes")
+        assert link["fetchpriority"] == "high"
+    assert preload(None) == ""
+
+
+# Parts
+
+
+@pytest.fixture
+def portrait() -> Portrait:
+    return Portrait(photo="p.jpg.800x600.01234567-0123.limg", focus=[0.25, 0.5], words="A llama")
+
+
+def test_picture__ratio(portrait):
+    _, (_, webp), (_, image) = elements(picture(portrait.photo, ratio="1/1"))
+    assert [width for _, width in candidates(webp["srcset"])] == ["100w", "200w", "400w"]
+    assert (image["width"], image["height"]) == ("600", "600")
+    assert all("@25,50" in link and "x1-1/" in link for link, _ in candidates(image["srcset"]))
+    assert image["srcset"] == portrait.photo.srcset("jpeg", ratio="1/1")
+
+
+def test_picture__art_direction(portrait):
+    html = picture(portrait.photo, crops="(max-width: 40em) 1/1, 16/9", sizes="50vw")
+    _, *sources, (_, image) = elements(html)
+    assert [(s.get("media"), s["type"], s.get("width"), s.get("height")) for _, s in sources] == [
+        ("(max-width: 40em)", "image/webp", "600", "600"),
+        ("(max-width: 40em)", "image/jpeg", "600", "600"),
+        (None, "image/webp", None, None),
+    ]
+    assert (image["width"], image["height"]) == ("800", "450")
+    assert all("x1-1/" in link for _, s in sources[:2] for link, _ in candidates(s["srcset"]))
+    assert all("x16-9/" in link for link, _ in candidates(image["srcset"]))
+
+
+@pytest.mark.parametrize(
+    "crops", ["wide", "16/9 (max-width: 1em)", "1/1, 16/9", "(max-width: 1em) 1/1", "16/9,"]
+)
+def test_picture__art_direction_that_makes_no_sense(portrait, crops):
+    with pytest.raises(ValueError, match=r"ratio|condition"):
+        picture(portrait.photo, crops=crops)
+
+
+def test_picture__ratio_that_the_field_does_not_have(portrait):
+    with pytest.raises(ValueError, match="2/1"):
+        picture(portrait.photo, ratio="2/1")
+
+
+@pytest.mark.parametrize("focus", [None, "middle", [0.5], [2, 0], [None, 1], {"x": 1}, ["nan", 1]])
+def test_focus__is_the_middle_where_nothing_sensible_is_said(focus):
+    assert Portrait(photo="p.jpg", focus=focus).photo.focus == (50, 50)
+
+
+# Words
+
+
+def test_picture__alt_from_the_row(portrait):
+    assert img(picture(portrait.photo))["alt"] == "A llama"
+    assert img(picture(portrait.photo, alt=""))["alt"] == ""
+    assert img(picture(portrait.photo, alt="Another"))["alt"] == "Another"
+
+
+# What is seen until it has arrived
+
+
+def test_picture__placeholders(product):
+    product.photo_placeholder = f"{PLACEHOLDER}#a1b2c3"
+    image = img(picture(product.photo))
+    assert image["style"] == f"background:url({PLACEHOLDER}) center/cover no-repeat"
+    assert img(picture(product.photo, placeholder="colour"))["style"] == "background:#a1b2c3"
+    assert "style" not in img(picture(product.photo, placeholder="none"))
+    with pytest.raises(ValueError, match="tartan"):
+        picture(product.photo, placeholder="tartan")
+
+
+def test_picture__no_inline_style_where_the_policy_forbids_it(product, settings):
+    settings.LATENTIMG = {**settings.LATENTIMG, "INLINE_STYLE": False}
+    for kind in ("picture", "colour"):
+        assert "style" not in img(picture(product.photo, placeholder=kind))
+
+
+# Single URLs
+
+
+def test_url__for_mails_and_previews(product):
+    assert url(product.photo) == product.photo.url
+    assert url(product.photo, width=640) == product.photo.rendition(640, "jpeg").url
+    assert (
+        url(product.photo, width="700", format="webp") == product.photo.rendition(960, "webp").url
+    )
+    assert url(product.photo, width=5000) == product.photo.url
+    assert url(None) == srcset(None) == ""
+
+
+def test_latent_url__is_absolute(product, rf):
+    expected = product.photo.rendition(1280, "jpeg").url
+    html = rendered("{% latent_url p.photo width=1200 %}", p=product, request=rf.get("/"))
+    assert html == f"http://testserver{expected}"
+    html = rendered("{% latent_url p.photo width=1200 base='https://shop.example/' %}", p=product)
+    assert html == f"https://shop.example{expected}"
+    with pytest.raises(ValueError, match="base"):
+        rendered("{% latent_url p.photo %}", p=product)
+
+
+def test_latent_srcset__is_absolute(product, rf):
+    html = rendered("{% latent_srcset p.photo format='webp' %}", p=product, request=rf.get("/"))
+    expected = product.photo.srcset("webp").replace("/img/", "http://testserver/img/")
+    assert html == expected
+
+
+def test_url_prefix__stands_before_every_url(product, settings, rf):
+    settings.LATENTIMG = {**settings.LATENTIMG, "URL_PREFIX": "https://cdn.example"}
+    for tag, attributes in elements(picture(product.photo)):
+        if tag != "picture":
+            links_ = [link for link, _ in candidates(attributes["srcset"])]
+            assert all(link.startswith("https://cdn.example/img/") for link in links_)
+    html = rendered("{% latent_url p.photo %}", p=product, request=rf.get("/"))
+    assert html == product.photo.url
+    assert html.startswith("https://cdn.example/img/")
+
+
+def test_latent_picture(portrait):
+    crops = "(max-width: 40em) 1/1, 16/9"
+    html = rendered(f"{{% latent_picture p.photo '{crops}' sizes='50vw' %}}", p=portrait)
+    assert html == picture(portrait.photo, crops=crops, sizes="50vw")
+    assert portrait.photo.picture(crops=crops, sizes="50vw") == html
+
+
+def test_latent_preload(portrait):
+    html = rendered("{% latent_preload p.photo sizes='50vw' ratio='1/1' %}", p=portrait)
+    assert html == preload(portrait.photo, sizes="50vw", ratio="1/1")
+
+
+# For front ends
+
+
+def test_as_data(product):
+    product.photo_placeholder = PLACEHOLDER
+    data = json.loads(json.dumps(as_data(product.photo, absolute="https://shop.example{}".format)))
+    assert (data["width"], data["height"], data["alt"]) == (1600, 1200, "")
+    assert data["src"] == f"https://shop.example{product.photo.url}"
+    assert [source["type"] for source in data["sources"]] == [
+        "image/avif",
+        "image/webp",
+        "image/jpeg",
+    ]
+    for source, format in zip(data["sources"], ("avif", "webp", "jpeg"), strict=True):
+        plain = source["srcset"].replace("https://shop.example", "")
+        assert plain == product.photo.srcset(format)
+    assert data["placeholder"] == PLACEHOLDER
+    assert data["blob"].endswith(".limg.limg")
+    assert resolve(data["blob"].removeprefix("https://shop.example"))
+
+
+def test_as_data__of_a_source_and_of_nothing():
+    data = as_data(Snapshot(photo="snaps/llama.jpg").photo)
+    assert (data["width"], data["placeholder"], data["blob"]) == (None, None, None)
+    assert as_data(Product().photo) is None
+
+
+def test_rest_framework__field(product, rf):
+    from rest_framework import serializers
+
+    from django_latentimg.rest_framework import LatentImageField
+
+    class ProductSerializer(serializers.ModelSerializer):
+        photo = LatentImageField()
+
+        class Meta:
+            model = Product
+            fields = ("title", "photo")
+
+    data = ProductSerializer(product, context={"request": rf.get("/")}).data
+    assert data["photo"] == as_data(product.photo, absolute="http://testserver{}".format)
+    assert ProductSerializer(Product()).data["photo"] is None
+    upload = SimpleUploadedFile("llama.png", image_bytes(photograph()))
+    serializer = ProductSerializer(data={"title": "Llama", "photo": upload})
+    assert serializer.is_valid(), serializer.errors
+    broken = SimpleUploadedFile("llama.png", b"<svg/>")
+    assert not ProductSerializer(data={"title": "Llama", "photo": broken}).is_valid()
 
 
 # Its price

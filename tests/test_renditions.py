@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, storages
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from django_latentimg import codec, flights, renditions
 from django_latentimg.codec import pixels
 from django_latentimg.codec.errors import BlobError, CodecError, ImageError
 from django_latentimg.conf import conf
+from django_latentimg.crops import Crop
 from django_latentimg.links import FORMATS
 
 from .conftest import image_bytes, picture
@@ -150,6 +153,48 @@ def test_render__large_jpeg_is_decoded_small(monkeypatch, orientation, format):
     assert difference(rendition, full) < 3
 
 
+@pytest.mark.parametrize("store", [store_blob, store_source])
+@pytest.mark.parametrize(
+    ("crop", "box"),
+    [
+        (Crop(1, 1), (16, 0, 80, 64)),
+        (Crop(1, 1, 0, 0), (0, 0, 64, 64)),
+        (Crop(1, 1, 100, 0), (32, 0, 96, 64)),
+        (Crop(1, 1, 40, 0), (6, 0, 70, 64)),
+        (Crop(3, 1, 0, 75), (0, 32, 96, 64)),
+        (Crop(1, 2), (32, 0, 64, 64)),
+    ],
+)
+def test_render__part_of_a_picture(store, crop, box):
+    name = store(PHOTO, "photos/llama.png")
+    whole = opened(renditions.render(PHOTO, name, 320, "webp"))
+    part = opened(renditions.render(PHOTO, name, 320, "webp", crop))
+    assert part.size == (box[2] - box[0], box[3] - box[1])
+    assert difference(part, whole.crop(box)) < 5
+    half = opened(renditions.render(PHOTO, name, part.width // 2, "webp", crop))
+    assert half.size == (part.width // 2, part.height // 2)
+    whole = opened(renditions.render(PHOTO, name, 48, "webp"))
+    assert difference(half, whole.crop(tuple(edge // 2 for edge in box))) < 5
+
+
+@given(
+    st.integers(1, 3000),
+    st.integers(1, 3000),
+    st.builds(
+        Crop, st.integers(1, 50), st.integers(1, 50), st.integers(0, 100), st.integers(0, 100)
+    ),
+    st.sampled_from([1, 320, 1920]),
+)
+def test_sizes__a_part_lies_within_its_picture(width, height, crop, wanted):
+    whole, part = renditions._sizes((width, height), wanted, crop)
+    assert part[0] == min(wanted, crop.size(width, height)[0])
+    left, top = crop.offset(whole, part)
+    assert left >= 0
+    assert top >= 0
+    assert left + part[0] <= whole[0]
+    assert top + part[1] <= whole[1]
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_render__same_bytes_every_time(format):
     name = store_blob(PHOTO, "photos/llama.png")
@@ -281,7 +326,7 @@ def test_render__another_process_was_faster(monkeypatch, settings, backend):
     storage = storages["renditions"]
     CountingDecode(monkeypatch, before=lambda: storage.save(key, ContentFile(b"theirs")))
     assert opened(renditions.render(PHOTO, name, 48, "webp")).size == (48, 32)
-    assert storage.listdir("renditions/photos") == ([], [os.path.basename(key)])
+    assert storage.listdir(os.path.dirname(key)) == ([], [os.path.basename(key)])
 
 
 def test_save__others_never_see_half_of_it(tmp_path):
@@ -324,9 +369,12 @@ def test_forget(cache):
     for format in PHOTO.formats:
         renditions.render(PHOTO, name, 320, format)
     renditions.render(PHOTO, other, 320, "webp")
-    assert len(files_in(cache)) == 4
+    renditions.render(PHOTO, name, 320, "webp", Crop(1, 1, 20, 80))
+    assert len(files_in(cache)) == 5
     renditions.forget(PHOTO, name)
-    assert files_in(cache) == [f"{os.path.basename(other)}.320.webp"]
+    left = (cache / "renditions/photos").rglob("*")
+    assert [path.name for path in left] == [os.path.basename(other), "320.webp"]
+    renditions.forget(PHOTO, name)
 
 
 def test_forget__source(cache):
@@ -339,10 +387,10 @@ def test_forget__source(cache):
     assert files_in(cache) == []
 
 
-def test_rendition_names__sources_of_two_fields_do_not_share():
+def test_cache_name__sources_of_two_fields_do_not_share():
     """Each field may have a storage of its own with a file of the same name."""
-    names = {*renditions.rendition_names(PHOTO, "llama.jpg")}
-    assert names.isdisjoint(renditions.rendition_names(SNAPSHOT, "llama.jpg"))
+    names = {renditions.cache_name(field, "llama.jpg", 100, "webp") for field in (PHOTO, SNAPSHOT)}
+    assert len(names) == 2
 
 
 # A source that was compressed and deleted after the page was rendered
@@ -354,8 +402,8 @@ def test_render__source_gave_way_to_a_blob(cache):
     Snapshot.objects.bulk_create([row])
     Snapshot.objects.update(photo=store_blob(SNAPSHOT, "snaps/llama.png"))
     assert opened(renditions.render(SNAPSHOT, "snaps/llama.png", 100, "webp")).size == (96, 64)
-    (cached,) = files_in(cache)
-    assert ".limg." in cached
+    (cached,) = [path for path in cache.rglob("*") if path.is_file()]
+    assert cached.parent.name.endswith(".limg")
 
 
 @pytest.mark.django_db

@@ -14,14 +14,16 @@ from django_latentimg import codec, flights, links, negotiation, renditions
 from django_latentimg.codec.errors import ModelError
 from django_latentimg.codec.guard import Guard
 from django_latentimg.conf import conf
+from django_latentimg.crops import Crop
 from django_latentimg.links import BLOB_TYPE, FORMATS, LATENTS_TYPE, rendition_url
 
 from .conftest import image_bytes, picture
 from .stored import blob, store_blob, store_source
-from .testapp.models import FramedSnapshot, Product, Snapshot
+from .testapp.models import FramedSnapshot, Portrait, Product, Snapshot
 
 PHOTO = Product._meta.get_field("photo")
 SNAPSHOT = Snapshot._meta.get_field("photo")
+PORTRAIT = Portrait._meta.get_field("photo")
 
 CHROME = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -278,7 +280,61 @@ def test_rendition__any_accept_header(client, accept):
     assert response["Vary"] == "Accept"
 
 
+@pytest.mark.parametrize("store", [store_blob, store_source])
+def test_rendition__part_of_a_picture(client, store):
+    name = store(PORTRAIT, "portraits/llama.png")
+    file = Portrait(photo=name, focus=[1, 0]).photo
+    rendition = file.rendition(100, "webp", "1/1")
+    response = client.get(rendition.url)
+    assert response.status_code == 200
+    assert Image.open(BytesIO(response.content)).size == (64, 64)
+    crop = Crop(1, 1, 100, 0)
+    assert response.content == renditions.render(PORTRAIT, name, 100, "webp", crop)
+    whole = client.get(file.rendition(100, "webp").url)
+    assert whole["ETag"] != response["ETag"]
+    negotiated = client.get(file.picture_url(crop).rendition(100, None))
+    assert negotiated["Content-Type"] == "image/jpeg"
+
+
+def test_rendition__part_of_a_picture_is_no_blob(client):
+    file = Portrait(photo=store_blob(PORTRAIT, "portraits/llama.png")).photo
+    url = file.picture_url(file.crop("1/1"))
+    response = client.get(url.rendition(100, None), headers={"Accept": BLOB_TYPE})
+    assert response["Content-Type"] == "image/jpeg"
+    assert_refused(client.get(url.rendition(100, "limg")), 404)
+
+
+def test_rendition__blob_and_latents_by_extension(client):
+    """imgproxy#456: negotiation breaks behind some CDNs, so there are URLs that need none."""
+    name = store_blob(PHOTO, "photos/llama.png")
+    for format, content_type in (("limg", BLOB_TYPE), ("safetensors", LATENTS_TYPE)):
+        response = client.get(url(name, 320, format))
+        assert (response.status_code, response["Content-Type"]) == (200, content_type)
+        assert "Vary" not in response
+        negotiated = client.get(url(name, 320), headers={"Accept": content_type})
+        assert negotiated.content == response.content
+    source = store_source(PHOTO, "photos/alpaca.png")
+    assert_refused(client.get(url(source, 320, "limg")), 404)
+
+
 # Refusals
+
+
+@pytest.mark.parametrize("change", [("x1-1/", "x2-1/"), ("x1-1/", "/"), ("100x", "101x")])
+def test_rendition__part_that_the_field_does_not_have(client, change):
+    file = Portrait(photo=store_blob(PORTRAIT, "portraits/llama.png")).photo
+    link = file.rendition(100, "webp", "1/1").url
+    assert change[0] in link
+    assert_refused(client.get(link.replace(*change)), 404)
+
+
+def test_rendition__focus_cannot_be_chosen_by_anybody(client):
+    file = Portrait(photo=store_blob(PORTRAIT, "portraits/llama.png")).photo
+    link = file.rendition(100, "webp", "1/1").url
+    assert "@50,50" in link
+    assert_refused(client.get(link.replace("@50,50", "@51,50")), 403)
+    uncut = file.rendition(100, "webp").url
+    assert_refused(client.get(uncut.replace("/100/", "/100x1-1/")), 404)
 
 
 @pytest.mark.parametrize("format", ["webp", None])

@@ -4,7 +4,6 @@ Asks the storages about every file: right for a page or a table about bytes, wro
 ordinary pages, which need no storage at all.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,6 @@ from django.core.files.storage import Storage, storages
 
 from django_latentimg.conf import conf
 from django_latentimg.names import EXTENSION, BlobName
-from django_latentimg.renditions import rendition_names
 
 from .models import Product
 
@@ -83,11 +81,14 @@ def total(parts: Sequence[Sizes]) -> Sizes:
 def cached_renditions(product: Product) -> list[tuple[int, list[tuple[str, int]]]]:
     """(width, [(format, bytes)]) of what a page offers; 0 bytes where nobody has asked for it."""
     photo = product.photo
-    widths, formats = photo.field.widths, photo.field.formats
-    names = rendition_names(photo.field, photo.stored_name)
-    name_of = dict(zip(itertools.product(widths, formats), names, strict=True))
     storage = storages[conf.RENDITION_STORAGE]
     return [
-        (real, [(format, size(storage, name_of[requested, format])) for format in formats])
+        (
+            real,
+            [
+                (format, size(storage, photo.rendition(requested, format).cache_name))
+                for format in photo.field.formats
+            ],
+        )
         for requested, real in photo.offered()
     ]

@@ -45,6 +45,24 @@ class Label(models.Model):
         return str(self.photo)
 
 
+class Portrait(models.Model):
+    """Shown in parts, and told in words."""
+
+    photo = LatentImageField(
+        upload_to="portraits/",
+        widths=(100, 200, 400),
+        formats=("webp", "jpeg"),
+        ratios=("1/1", "16/9"),
+        focus_field="focus",
+        alt_field="words",
+    )
+    focus = models.JSONField(null=True, blank=True)
+    words = models.CharField(max_length=200, blank=True)
+
+    def __str__(self) -> str:
+        return self.words
+
+
 class FramedSnapshot(Snapshot):
     """Multi-table inheritance."""
 
