@@ -17,6 +17,7 @@ from django.template import engines
 from .codec.guard import PATCH_MODES, PREFERENCES
 from .conf import WHEN_BUSY, conf
 from .crops import Crop
+from .delivery import is_method
 from .links import FORMATS
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ SHORTEST_SOURCE = 30
 
 
 def check_field(field: "LatentImageField") -> Iterable[CheckMessage]:
-    """What a field was given: E001 to E009."""
+    """What a field was given: E001 to E009, E014."""
     if not field.widths or not all(isinstance(width, int) and width > 0 for width in field.widths):
         yield Error(
             "'widths' must be one or more positive integers.",
@@ -68,6 +69,12 @@ def check_field(field: "LatentImageField") -> Iterable[CheckMessage]:
                 obj=field,
                 id=f"latentimg.{identifier}",
             )
+    if field.expires is not None and not (isinstance(field.expires, int) and field.expires > 0):
+        yield Error(
+            "'expires' must be a positive number of seconds.", obj=field, id="latentimg.E014"
+        )
+    if field.permission is not None and not callable(field.permission):
+        yield Error("'permission' must be a function.", obj=field, id="latentimg.E014")
     try:
         for ratio in field.ratios:
             Crop.parse(ratio)
@@ -103,7 +110,7 @@ def _is(kind: type | tuple[type, ...], model: type[models.Model], name: str) -> 
 
 @register
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """The ``LATENTIMG`` dictionary: E010 to E013; what is installed: W001."""
+    """The ``LATENTIMG`` dictionary: E010 to E013, E015; what is installed: W001."""
     found: list[CheckMessage] = []
     try:
         for key, allowed, text in (
@@ -127,6 +134,16 @@ def check_settings(**_: Any) -> list[CheckMessage]:
                     id="latentimg.E013",
                 )
             )
+        for alias, method in conf.SEND.items():
+            if alias not in settings.STORAGES or not is_method(method):
+                found.append(
+                    Error(
+                        f"LATENTIMG['SEND'] has {alias!r}: {method!r}.",
+                        hint="Aliases of STORAGES, each with 'stream', 'redirect', 'x-sendfile' or "
+                        "'x-accel:/…'.",
+                        id="latentimg.E015",
+                    )
+                )
         storages[conf.RENDITION_STORAGE]
     except InvalidStorageError:
         found.append(
@@ -136,7 +153,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
                 id="latentimg.E010",
             )
         )
-    except (ImproperlyConfigured, TypeError) as error:
+    except (AttributeError, ImproperlyConfigured, TypeError) as error:
         found.append(Error(str(error), id="latentimg.E011"))
     if find_spec("celery") is None:
         found.append(

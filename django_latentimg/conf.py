@@ -1,6 +1,7 @@
 """The site's settings: ``LATENTIMG`` over the defaults here, read on first use."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal, cast, get_args
 
@@ -33,6 +34,8 @@ class Values:
     """Renditions that a process makes at once."""
     MAX_WAITING: int = 32
     """Threads of a process that wait to make one."""
+    SEND: Mapping[str, str] = field(default_factory=dict)
+    """Who sends a storage's files, by its alias in ``STORAGES`` (``delivery.py``)."""
     URL_PREFIX: str = ""
     """Scheme and host before every picture's URL, such as ``https://cdn.example.com``."""
     INLINE_STYLE: bool = True

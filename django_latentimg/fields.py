@@ -1,6 +1,7 @@
 """``LatentImageField``: an ``ImageField`` whose pictures end up as latent blobs."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self, cast, overload
@@ -9,6 +10,7 @@ from django.core.exceptions import SuspiciousFileOperation
 from django.db import models
 from django.db.models.expressions import Combinable
 from django.db.models.fields.files import FieldFile, ImageFieldFile, ImageFileDescriptor
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from . import checks, links, renditions
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
     from .codec import Latent
     from .codec.guard import PatchMode, Prefer
+
+Permission = Callable[[HttpRequest, "LatentImageField", str], bool]
 
 WIDTHS = (320, 640, 960, 1280, 1920)
 FORMATS = ("avif", "webp", "jpeg")
@@ -158,7 +162,8 @@ class LatentImageFieldFile(ImageFieldFile):
         return crop.size(*size) if size and crop else size
 
     def picture_url(self, crop: Crop | None = None) -> links.PictureUrl:
-        return links.PictureUrl.sign(links.label(self.field), self.stored_name, crop)
+        expires = self.field.url_expiry()
+        return links.PictureUrl.sign(links.label(self.field), self.stored_name, crop, expires)
 
     def offered(
         self, widths: Sequence[int] | None = None, crop: Crop | None = None
@@ -256,6 +261,10 @@ class LatentImageField(models.ImageField):
     ``("1/1", "16/9")``, of parts that pages may show. ``focus_field``: name of a JSON field with
     the point around which these are cut, ``[x, y]`` in shares of width and height, from 0 to 1.
 
+    Private pictures: ``expires``: seconds, at least, for which a URL works, twice that at most.
+    ``permission``: a function of the request, this field and the stored name that says whether the
+    picture may be seen.
+
     The guard: ``prefer``: ``detail`` or, for labels, art and documents, ``fidelity``: what decides
     whether a picture stays latents or becomes AVIF. ``patches``: ``auto`` keeps text, faces and
     what else latents lose as small pictures of their own, ``off`` leaves such pictures to AVIF.
@@ -293,6 +302,8 @@ class LatentImageField(models.ImageField):
         placeholder_field: str | None = None,
         alt_field: str | None = None,
         focus_field: str | None = None,
+        expires: int | None = None,
+        permission: Permission | None = None,
         prefer: "Prefer" = "detail",
         patches: "PatchMode" = "auto",
         min_quality: float | None = None,
@@ -307,6 +318,8 @@ class LatentImageField(models.ImageField):
         self.placeholder_field = placeholder_field
         self.alt_field = alt_field
         self.focus_field = focus_field
+        self.expires = expires
+        self.permission = permission
         self.prefer: Prefer = prefer
         self.patches: PatchMode = patches
         self.min_quality = min_quality
@@ -325,6 +338,8 @@ class LatentImageField(models.ImageField):
             "placeholder_field": None,
             "alt_field": None,
             "focus_field": None,
+            "expires": None,
+            "permission": None,
             "prefer": "detail",
             "patches": "auto",
             "min_quality": None,
@@ -339,6 +354,26 @@ class LatentImageField(models.ImageField):
 
     def check(self, **options: Any) -> list[Any]:
         return [*super().check(**options), *checks.check_field(self)]
+
+    @property
+    def is_public(self) -> bool:
+        """Whether everybody may see its pictures, and all caches keep them."""
+        return self.expires is None and self.permission is None
+
+    def url_expiry(self) -> int | None:
+        """Until when a URL that is made now works, seconds since 1970.
+
+        The same for all that are made within ``expires`` seconds, so that browsers know them again.
+        """
+        if self.expires is None:
+            return None
+        return (int(time.time()) // self.expires + 2) * self.expires
+
+    def may_be_seen(self, request: HttpRequest, name: str, expires: int | None) -> bool:
+        """Whether a URL with that expiry shows the picture now, to whoever has sent the request."""
+        if self.expires is not None and (expires is None or expires <= time.time()):
+            return False
+        return self.permission is None or self.permission(request, self, name)
 
     @cached_property
     def source_max_length(self) -> int:

@@ -40,16 +40,31 @@ def _signer(name: str) -> Signer:
     return Signer(salt=f"django_latentimg:{name}")
 
 
-def unsign(signature: str, name: str) -> tuple[str, tuple[int, int] | None]:
-    """The field's label, and of parts of the picture the focus in percent.
+class Signed(NamedTuple):
+    """What the first part of a URL vouches for: ``shop.product.photo@30,50!1764000000``."""
 
-    Raises ``BadSignature`` unless signed for the stored name ``name``.
-    """
-    label, _, focus = _signer(name).unsign(signature).partition("@")
-    if not focus:
-        return label, None
-    x, y = map(int, focus.split(","))
-    return label, (x, y)
+    label: str
+    """Of the field."""
+    focus: tuple[int, int] | None = None
+    """Of parts of the picture; percent."""
+    expires: int | None = None
+    """Of private fields; seconds since 1970."""
+
+    def __str__(self) -> str:
+        focus = "@{},{}".format(*self.focus) if self.focus else ""
+        return f"{self.label}{focus}{f'!{self.expires}' if self.expires else ''}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Signed":
+        text, _, expires = text.partition("!")
+        label, _, focus = text.partition("@")
+        x, _, y = focus.partition(",")
+        return cls(label, (int(x), int(y)) if focus else None, int(expires) if expires else None)
+
+
+def unsign(signature: str, name: str) -> Signed:
+    """Raises ``BadSignature`` unless signed for the stored name ``name``."""
+    return Signed.parse(_signer(name).unsign(signature))
 
 
 class PictureUrl(NamedTuple):
@@ -59,13 +74,15 @@ class PictureUrl(NamedTuple):
     after_width: str
 
     @classmethod
-    def sign(cls, field_label: str, name: str, crop: Crop | None = None) -> "PictureUrl":
-        arguments: dict[str, str | int] = {"width": 0, "path": name}
+    def sign(
+        cls, field_label: str, name: str, crop: Crop | None = None, expires: int | None = None
+    ) -> "PictureUrl":
+        # The focus is signed, or anybody could have us cut a hundred times a hundred parts.
+        signed = Signed(field_label, crop and (crop.x, crop.y), expires)
+        signature = _signer(name).sign(str(signed))
+        arguments = {"signature": signature, "width": 0, "path": name}
         if crop:
-            # The focus is signed, or anybody could have us cut a hundred times a hundred parts.
-            field_label += f"@{crop.x},{crop.y}"
             arguments |= {"across": crop.across, "down": crop.down}
-        arguments["signature"] = signature = _signer(name).sign(field_label)
         url = conf.URL_PREFIX + reverse("django_latentimg:rendition", kwargs=arguments)
         # The signature's end is base64 without "/", so the first "/0" after it is the width.
         digest = signature.rpartition(":")[2]

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from django.core.files import File
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage, storages
+from django.http import HttpResponse
 from PIL import Image
 
-from . import codec, flights, links
+from . import codec, delivery, flights, links
 from .codec import pixels
 from .codec.errors import ImageError
 from .conf import conf
@@ -73,6 +74,7 @@ def forget(field: "LatentImageField", name: str) -> None:
         return
     for file in files:
         storage.delete(f"{folder}/{file}")
+        delivery.forget_url(f"{folder}/{file}")
     with suppress(NotImplementedError, OSError):
         storage.path(folder)  # Elsewhere folders are gone with their files.
         storage.delete(folder)
@@ -104,6 +106,24 @@ def render(
             raise
         # Filed under the blob's name: the source's renditions have been forgotten for good.
         return render(field, blob, width, format, crop)
+
+
+def hand_over(
+    field: "LatentImageField", name: str, width: int, format: str, crop: Crop | None = None
+) -> HttpResponse | None:
+    """A response that lets somebody else send the rendition, made where need be; None to stream.
+
+    Raises what ``render`` raises.
+    """
+    alias = conf.RENDITION_STORAGE
+    if conf.SEND.get(alias, delivery.STREAM) == delivery.STREAM:
+        return None
+    storage, key = storages[alias], cache_name(field, name, width, format, crop)
+    if not delivery.is_known(key) and not storage.exists(key):
+        render(field, name, width, format, crop)
+        if not storage.exists(key):
+            return None  # It could not be saved, or belongs to the blob that the source became.
+    return delivery.hand_over(alias, storage, key)
 
 
 def nearest(

@@ -46,6 +46,8 @@ def identifiers(**options) -> set[str | None]:
         ({"focus_field": "missing"}, "latentimg.E008"),
         ({"alt_field": "count"}, "latentimg.E005"),
         ({"ratios": ["wide"]}, "latentimg.E009"),
+        ({"expires": 0}, "latentimg.E014"),
+        ({"permission": "everybody"}, "latentimg.E014"),
         ({"ratios": ["0/1"]}, "latentimg.E009"),
         ({"ratios": [1.5]}, "latentimg.E009"),
     ],
@@ -83,7 +85,7 @@ def test_check_settings__unknown_cache(settings):
     assert "latentimg.E013" in {message.id for message in run_checks()}
 
 
-@pytest.mark.parametrize("given", [["EFFORT"], "lite"])
+@pytest.mark.parametrize("given", [["EFFORT"], "lite", {"SEND": "redirect"}])
 def test_check_settings__no_dictionary(settings, given):
     settings.LATENTIMG = given
     assert "latentimg.E011" in {message.id for message in run_checks()}

@@ -17,7 +17,7 @@ def test_rendition_url__carries_label_width_name_and_format():
     url = rendition_url("testapp.product.photo", NAME, 320, "avif")
     assert url.startswith("/img/testapp.product.photo:")
     assert url.endswith("/320/photos/llama.jpg.avif")
-    assert unsign(signature_of(url), NAME) == ("testapp.product.photo", None)
+    assert unsign(signature_of(url), NAME) == ("testapp.product.photo", None, None)
 
 
 def test_rendition_url__without_format_is_the_negotiated_one():

@@ -1,4 +1,5 @@
 from django.db import models
+from django.http import HttpRequest
 
 from django_latentimg.fields import LatentImageField
 
@@ -61,6 +62,31 @@ class Portrait(models.Model):
 
     def __str__(self) -> str:
         return self.words
+
+
+def may_see(request: HttpRequest, field: LatentImageField, name: str) -> bool:
+    """Who says so in a cookie; a site would look at the user and the row."""
+    return request.COOKIES.get("key") == "right"
+
+
+class Passport(models.Model):
+    """Seen by whoever may, for a while."""
+
+    photo = LatentImageField(
+        upload_to="passports/", widths=(100,), formats=("webp",), expires=600, permission=may_see
+    )
+
+    def __str__(self) -> str:
+        return str(self.photo)
+
+
+class Invoice(models.Model):
+    """Seen by whoever has the URL, for a while."""
+
+    photo = LatentImageField(upload_to="invoices/", widths=(100,), formats=("webp",), expires=600)
+
+    def __str__(self) -> str:
+        return str(self.photo)
 
 
 class FramedSnapshot(Snapshot):
