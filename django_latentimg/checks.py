@@ -6,7 +6,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
@@ -117,6 +116,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
             ("EFFORT", range(10), "an integer from 0 to 9"),
             ("MAX_DECODES", range(1, 1001), "an integer from 1 to 1000"),
             ("MAX_WAITING", range(100_001), "an integer from 0 to 100000"),
+            ("GRACE", range(31_536_001), "an integer from 0 to 31536000"),
             ("WHEN_BUSY", WHEN_BUSY, " or ".join(map(repr, WHEN_BUSY))),
         ):
             value = getattr(conf, key)
@@ -199,7 +199,9 @@ TEMPLATE_SUFFIXES = {".html", ".htm", ".djhtml", ".jinja", ".jinja2", ".j2"}
 @register(Tags.templates)
 def check_templates(**_: Any) -> list[CheckMessage]:
     """That every picture is described, for those who do not see it: W003."""
-    if all(field.alt_field for field in _latent_fields()):
+    from .lifecycle import all_fields
+
+    if all(field.alt_field for field in all_fields()):
         return []
     folders = {Path(folder) for engine in engines.all() for folder in engine.template_dirs}
     found: list[CheckMessage] = []
@@ -220,12 +222,3 @@ def check_templates(**_: Any) -> list[CheckMessage]:
                 )
             )
     return found
-
-
-def _latent_fields() -> Iterable["LatentImageField"]:
-    from .fields import LatentImageField
-
-    for model in apps.get_models():
-        for field in model._meta.local_fields:
-            if isinstance(field, LatentImageField):
-                yield field

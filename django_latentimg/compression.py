@@ -13,6 +13,7 @@ import json
 import logging
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -20,6 +21,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage
 from django.db import models, router, transaction
+from django.utils import timezone
 from PIL import Image
 
 from . import codec, links, renditions
@@ -238,6 +240,42 @@ def discard_with_renditions(field: "LatentImageField", name: str, using: str) ->
     """Delete all there is of a picture that no row shows any more."""
     for blob_name in discard(field, name, using):
         renditions.forget(field, blob_name)
+
+
+def discard_later(field: "LatentImageField", name: str, using: str) -> None:
+    """The same once ``LATENTIMG["GRACE"]`` has passed: pages in caches still name the picture."""
+    from .models import Discarded
+
+    if conf.GRACE <= 0:
+        discard_with_renditions(field, name, using)
+        return
+    Discarded.objects.update_or_create(
+        field=links.label(field),
+        name=name,
+        defaults={"due": timezone.now() + timedelta(seconds=conf.GRACE), "database": using},
+    )
+    try:
+        from .tasks import free_discarded as task
+    except ModuleNotFoundError as error:
+        if error.name != "celery":
+            raise
+        logger.info("Celery is not installed: %s waits for latentimg_cache.", name)
+        return
+    task.apply_async(countdown=conf.GRACE + 1)
+
+
+def free_discarded() -> int:
+    """Delete the pictures whose grace has passed; returns how many."""
+    from .models import Discarded
+
+    freed = 0
+    for row in Discarded.objects.filter(due__lte=timezone.now()).iterator():
+        field = links.find_field(row.field)
+        if field is not None:  # Else a release has dropped it, and nobody knows its storage.
+            discard_with_renditions(field, row.name, row.database)
+        row.delete()
+        freed += 1
+    return freed
 
 
 def placeholder(blob: bytes) -> str:

@@ -28,6 +28,8 @@ class Values:
     """Alias in ``STORAGES`` of the storage that caches renditions."""
     MAX_PIXELS: int = 2**26
     """Pictures with more pixels are refused."""
+    GRACE: int = 1800
+    """Seconds for which the URLs of a picture that was replaced go on working."""
     CACHE: str = "default"
     """Alias in ``CACHES`` of the cache through which processes share the making of renditions."""
     MAX_DECODES: int = 2

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from django.apps import apps
 from django.db import models, transaction
 
 from . import compression
@@ -19,6 +20,14 @@ def latent_fields(model: type[models.Model]) -> tuple[LatentImageField, ...]:
     )
 
 
+def all_fields() -> list[LatentImageField]:
+    """The site's latent fields; inherited ones belong to the parent's table."""
+    models_of_site = [model for model in apps.get_models() if not model._meta.proxy]
+    return [
+        field for model in models_of_site for field in latent_fields(model) if field.model is model
+    ]
+
+
 def after_save(
     *,
     sender: type[models.Model],
@@ -29,7 +38,7 @@ def after_save(
     update_fields: frozenset[str] | None,
     **_: Any,
 ) -> None:
-    """Enqueue what is new, and discard what it replaced."""
+    """Enqueue what is new, and discard, after a while, what it replaced."""
     for field in latent_fields(sender):
         if update_fields is not None and field.name not in update_fields:
             continue
@@ -42,7 +51,7 @@ def after_save(
         if name and BlobName.parse(name) is None:
             after_commit(using, compression.enqueue, field, instance, name)
         if before and source_of(before) != source_of(name):
-            after_commit(using, compression.discard, field, before, using)
+            after_commit(using, compression.discard_later, field, before, using)
 
 
 def after_commit(using: str, function: Callable[..., object], *arguments: Any) -> None:

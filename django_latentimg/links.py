@@ -7,6 +7,8 @@ that together with the stored name: nobody can ask for a file that no page has s
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from django.apps import apps
+from django.core.exceptions import FieldDoesNotExist
 from django.core.signing import Signer
 from django.urls import reverse
 
@@ -34,6 +36,18 @@ MEDIA_TYPES = {**FORMATS, BLOB: BLOB_TYPE, LATENTS: LATENTS_TYPE}
 def label(field: "LatentImageField") -> str:
     """``shop.product.photo``."""
     return f"{field.model._meta.label_lower}.{field.name}"
+
+
+def find_field(label: str) -> "LatentImageField | None":
+    """The field ``app.model.field``; None where a later release has dropped or changed it."""
+    from .fields import LatentImageField
+
+    model, _, name = label.rpartition(".")
+    try:
+        field = apps.get_model(model)._meta.get_field(name)
+    except (LookupError, ValueError, FieldDoesNotExist):
+        return None
+    return field if isinstance(field, LatentImageField) else None
 
 
 def _signer(name: str) -> Signer:

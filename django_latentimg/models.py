@@ -1,4 +1,4 @@
-"""The ledger of compression: for operators and for cleaning up, never on a page's path."""
+"""Ledgers of compression and of what is to go: never on a page's path."""
 
 from django.db import models
 
@@ -38,3 +38,20 @@ class Compression(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source}: {self.state}"
+
+
+class Discarded(models.Model):
+    """A picture that a row has shown, kept a while for pages that still name it."""
+
+    field = models.CharField(max_length=150, help_text="app_label.model.field")
+    name = models.CharField(max_length=255)
+    database = models.CharField(max_length=100, help_text="alias of the row's database")
+    due = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["field", "name"], name="latentimg_discarded_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}, until {self.due}"

@@ -27,3 +27,9 @@ def compress_image(model: str, primary_key: str, field: str, source: str) -> str
     if not isinstance(latent_field, LatentImageField):
         raise TypeError(f"{model}.{field} is no LatentImageField.")
     return compression.compress(latent_field, primary_key, source).state
+
+
+@shared_task(name="django_latentimg.free_discarded", ignore_result=True)
+def free_discarded() -> int:
+    """Delete the pictures whose grace has passed. What it misses the next one finds."""
+    return compression.free_discarded()

@@ -5,8 +5,6 @@ import time
 from hashlib import sha256
 from typing import NamedTuple, cast
 
-from django.apps import apps
-from django.core.exceptions import FieldDoesNotExist
 from django.core.signing import BadSignature
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.utils.cache import get_conditional_response, patch_vary_headers
@@ -19,7 +17,7 @@ from .conf import conf
 from .crops import Crop
 from .fields import LatentImageField
 from .flights import BusyError
-from .links import BLOB, LATENTS, MEDIA_TYPES, Signed, unsign
+from .links import BLOB, LATENTS, MEDIA_TYPES, Signed, find_field, unsign
 from .names import BlobName, source_of
 
 logger = logging.getLogger(__name__)
@@ -116,7 +114,7 @@ def _respond(
         signed, name, format = _verify(signature, path)
     except BadSignature:
         return _refuse(403, "The signature does not fit.")
-    field = _find_field(signed.label)
+    field = find_field(signed.label)
     if field is None:
         return _refuse(404, "There is no such field.")
     if not field.may_be_seen(request, name, signed.expires):
@@ -240,16 +238,6 @@ def _cacheable(response: HttpResponseBase, etag: str, cache_control: str) -> Htt
     response.headers["ETag"] = etag
     response.headers["Cache-Control"] = cache_control
     return response
-
-
-def _find_field(label: str) -> LatentImageField | None:
-    """The field ``app.model.field``; None where a later release has dropped or changed it."""
-    model, _, name = label.rpartition(".")
-    try:
-        field = apps.get_model(model)._meta.get_field(name)
-    except (LookupError, ValueError, FieldDoesNotExist):
-        return None
-    return field if isinstance(field, LatentImageField) else None
 
 
 def _etag(content: bytes) -> str:

@@ -45,5 +45,5 @@ STORAGES = {
     },
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
-LATENTIMG = {"RENDITION_STORAGE": "renditions", "EFFORT": 0}
+LATENTIMG = {"RENDITION_STORAGE": "renditions", "EFFORT": 0, "GRACE": 0}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -4,7 +4,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.test.utils import isolate_apps
 
-from django_latentimg import checks
+from django_latentimg import lifecycle
 from django_latentimg.conf import conf
 from django_latentimg.fields import LatentImageField
 
@@ -73,6 +73,7 @@ def test_check_settings__unknown_storage(settings):
         *(("MAX_DECODES", value) for value in (0, 1.5, "2")),
         *(("MAX_WAITING", value) for value in (-1, None)),
         ("WHEN_BUSY", "panic"),
+        ("GRACE", -1),
     ],
 )
 def test_check_settings__value_out_of_range(settings, key, value):
@@ -147,5 +148,5 @@ def test_check_templates__a_picture_that_is_or_need_not_be(settings, tmp_path, t
 
 
 def test_check_templates__every_row_describes_its_picture(settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(checks, "_latent_fields", lambda: [Portrait._meta.get_field("photo")])
+    monkeypatch.setattr(lifecycle, "all_fields", lambda: [Portrait._meta.get_field("photo")])
     assert warnings_of(settings, tmp_path, "{% latent_img product.photo %}") == []

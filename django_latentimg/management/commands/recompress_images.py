@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ... import compression, links
 from ...fields import LatentImageField
-from ...lifecycle import latent_fields
+from ...lifecycle import all_fields, latent_fields
 from ...models import Compression
 from ...names import EXTENSION
 
@@ -22,9 +22,7 @@ PAGE = 500
 def select(targets: list[str]) -> list[LatentImageField]:
     """The fields that ``app.Model`` or ``app.Model.field`` name; all of the site's for none."""
     if not targets:
-        models_of_site = [model for model in apps.get_models() if not model._meta.proxy]
-        # Inherited fields belong to the parent's table.
-        return [f for model in models_of_site for f in latent_fields(model) if f.model is model]
+        return all_fields()
     selected: list[LatentImageField] = []
     for target in targets:
         model_label, field_name = target, ""

@@ -1,0 +1,119 @@
+"""What the cache of renditions holds, and what of it may go."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.core.files.storage import Storage, storages
+
+from . import delivery, links
+from .conf import conf
+from .fields import LatentImageField
+from .lifecycle import all_fields
+from .names import BlobName
+
+ROOT = "renditions"
+
+PAGE = 500
+"""Names asked for in one query."""
+
+
+class Kept(NamedTuple):
+    """A rendition in the cache."""
+
+    name: str
+    """In the storage of renditions."""
+    bytes: int
+    used: datetime
+    """Last read, as far as the storage knows; else made."""
+
+    @property
+    def picture(self) -> str:
+        """The stored name of the picture; a source's after its field's label."""
+        return self.name.removeprefix(f"{ROOT}/").rpartition("/")[0]
+
+
+def walk() -> Iterator[Kept]:
+    """All renditions in the cache."""
+    storage = storages[conf.RENDITION_STORAGE]
+    bucket = getattr(storage, "bucket", None)
+    if bucket is None:
+        yield from _walk_folder(storage, ROOT)
+        return
+    # S3 says name, size and time of a thousand objects at once.
+    location = storage.location  # type: ignore[attr-defined]
+    prefix = f"{location}/".lstrip("/") if location else ""
+    for item in bucket.objects.filter(Prefix=f"{prefix}{ROOT}/"):
+        yield Kept(item.key.removeprefix(prefix), item.size, item.last_modified)
+
+
+def _walk_folder(storage: Storage, folder: str) -> Iterator[Kept]:
+    try:
+        folders, files = storage.listdir(folder)
+    except FileNotFoundError:
+        return
+    for file in files:
+        name = f"{folder}/{file}"
+        with suppress(FileNotFoundError):  # deleted meanwhile
+            yield Kept(name, storage.size(name), _used(storage, name))
+    for inner in folders:
+        yield from _walk_folder(storage, f"{folder}/{inner}")
+
+
+def _used(storage: Storage, name: str) -> datetime:
+    with suppress(NotImplementedError):
+        return storage.get_accessed_time(name)
+    return storage.get_modified_time(name)
+
+
+def by_field(kept: Iterable[Kept]) -> dict[LatentImageField | None, list[Kept]]:
+    """Which field's pictures they are of; None for pictures that no row shows any more."""
+    pictures: dict[str, list[Kept]] = defaultdict(list)
+    for rendition in kept:
+        pictures[rendition.picture].append(rendition)
+    owners: dict[str, LatentImageField] = {}
+    for field in all_fields():
+        label = f"{links.label(field)}/"
+        folders = {
+            picture.removeprefix(label): picture
+            for picture in pictures
+            if picture.startswith(label) or BlobName.parse(picture)
+        }
+        names = list(folders)
+        for start in range(0, len(names), PAGE):
+            some = {f"{field.attname}__in": names[start : start + PAGE]}
+            rows: Any = field.model._base_manager.filter(**some)
+            for name in rows.values_list(field.attname, flat=True):
+                owners[folders[name]] = field
+    owned: dict[LatentImageField | None, list[Kept]] = defaultdict(list)
+    for picture, renditions in pictures.items():
+        owned[owners.get(picture)] += renditions
+    return owned
+
+
+def unused_since(kept: Iterable[Kept], moment: datetime) -> list[Kept]:
+    return [rendition for rendition in kept if rendition.used < moment]
+
+
+def beyond(kept: Iterable[Kept], most: int) -> list[Kept]:
+    """Those that were used least lately, so that at most that many bytes are left."""
+    chosen: list[Kept] = []
+    total = 0
+    for rendition in sorted(kept, key=lambda rendition: rendition.used, reverse=True):
+        total += rendition.bytes
+        if total > most:
+            chosen.append(rendition)
+    return chosen
+
+
+def delete(kept: Iterable[Kept]) -> None:
+    storage = storages[conf.RENDITION_STORAGE]
+    for rendition in kept:
+        storage.delete(rendition.name)
+        delivery.forget_url(rendition.name)
+        with suppress(NotImplementedError, OSError):  # no folders there, or others in it
+            folder = rendition.name.rpartition("/")[0]
+            storage.path(folder)
+            storage.delete(folder)
