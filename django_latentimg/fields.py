@@ -6,6 +6,7 @@ from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self, cast, overload
 
+from django.apps import apps
 from django.core.exceptions import SuspiciousFileOperation
 from django.db import models
 from django.db.models.expressions import Combinable
@@ -354,6 +355,18 @@ class LatentImageField(models.ImageField):
 
     def check(self, **options: Any) -> list[Any]:
         return [*super().check(**options), *checks.check_field(self)]
+
+    def formfield(self, **options: Any) -> Any:
+        """In the admin, whatever its theme, with a panel that shows what is stored."""
+        from . import forms
+
+        widget = options.get("widget")
+        if apps.is_installed("django.contrib.admin") and isinstance(widget, type):
+            from django.contrib.admin.widgets import AdminFileWidget
+
+            if issubclass(widget, AdminFileWidget):
+                options["widget"] = forms.with_panel(widget)
+        return super().formfield(**{"form_class": forms.LatentImageField, **options})
 
     @property
     def is_public(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from django.core.files.storage import Storage, storages
 
-from . import delivery, links
+from . import links
 from .conf import conf
 from .fields import LatentImageField
 from .lifecycle import all_fields
@@ -106,14 +106,3 @@ def beyond(kept: Iterable[Kept], most: int) -> list[Kept]:
         if total > most:
             chosen.append(rendition)
     return chosen
-
-
-def delete(kept: Iterable[Kept]) -> None:
-    storage = storages[conf.RENDITION_STORAGE]
-    for rendition in kept:
-        storage.delete(rendition.name)
-        delivery.forget_url(rendition.name)
-        with suppress(NotImplementedError, OSError):  # no folders there, or others in it
-            folder = rendition.name.rpartition("/")[0]
-            storage.path(folder)
-            storage.delete(folder)

@@ -7,6 +7,7 @@ them costs time and nothing else.
 import logging
 import os
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
@@ -64,20 +65,33 @@ def _folder(name: str) -> str:
     return f"renditions/{name}"
 
 
-def forget(field: "LatentImageField", name: str) -> None:
-    """Delete all renditions of the stored picture ``name``."""
-    storage = storages[conf.RENDITION_STORAGE]
+def made(field: "LatentImageField", name: str) -> list[str]:
+    """Names, in their storage, of the renditions that there are of the stored picture ``name``."""
     folder = _folder(_cache_name(field, name))
     try:
-        _, files = storage.listdir(folder)
+        _, files = storages[conf.RENDITION_STORAGE].listdir(folder)
     except FileNotFoundError:
-        return
-    for file in files:
-        storage.delete(f"{folder}/{file}")
-        delivery.forget_url(f"{folder}/{file}")
-    with suppress(NotImplementedError, OSError):
-        storage.path(folder)  # Elsewhere folders are gone with their files.
-        storage.delete(folder)
+        return []
+    return [f"{folder}/{file}" for file in files]
+
+
+def forget(field: "LatentImageField", name: str) -> None:
+    """Delete all renditions of the stored picture ``name``."""
+    delete(made(field, name))
+
+
+def delete(names: Iterable[str]) -> None:
+    """Delete renditions by their names in their storage, and folders that are empty then."""
+    storage = storages[conf.RENDITION_STORAGE]
+    folders = set()
+    for name in names:
+        storage.delete(name)
+        delivery.forget_url(name)
+        folders.add(name.rpartition("/")[0])
+    for folder in folders:
+        with suppress(NotImplementedError, OSError):  # no folders there, or others in it
+            storage.path(folder)
+            storage.delete(folder)
 
 
 def render(

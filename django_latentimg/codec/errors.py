@@ -9,6 +9,10 @@ class ImageError(CodecError):
     """A picture cannot be read, or is over a limit."""
 
 
+class TooLargeError(ImageError):
+    """A picture has more pixels than are accepted."""
+
+
 class BlobError(CodecError):
     """Bytes are not a blob, or the blob is damaged, or newer than this program."""
 

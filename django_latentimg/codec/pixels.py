@@ -20,7 +20,7 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from .errors import ImageError
+from .errors import ImageError, TooLargeError
 
 logger = logging.getLogger(__name__)
 
@@ -90,9 +90,10 @@ def open_image(
     A path's file stays open until the pixels are read: use the result in a ``with`` statement.
     A PNG file is read once in full, because Pillow does not verify the checksums of its pixels.
 
-    Raises `ImageError` for a file that is not a picture, is damaged, or has no pixels or more
-    than ``max_pixels``. That the file cannot be reached (`FileNotFoundError`, `PermissionError`,
-    `ConnectionError`, `TimeoutError`) is not the picture's fault, and raised as it is.
+    Raises `ImageError` for a file that is not a picture, is damaged, or has no pixels,
+    `TooLargeError` for more than ``max_pixels``. That the file cannot be reached
+    (`FileNotFoundError`, `PermissionError`, `ConnectionError`, `TimeoutError`) is not the
+    picture's fault, and raised as it is.
     """
     with _pillow_errors():
         if isinstance(source, Image.Image):
@@ -201,7 +202,7 @@ def _pillow_errors() -> Iterator[None]:
                 f"(all that Pillow reads, except {', '.join(sorted(REFUSED_FORMATS))})"
             ) from error
         except Image.DecompressionBombError as error:
-            raise ImageError(f"over Pillow's own limit: {error}") from error
+            raise TooLargeError(f"over Pillow's own limit: {error}") from error
         except _PILLOW_ERRORS as error:
             raise ImageError(f"broken picture: {error or type(error).__name__}") from error
 
@@ -211,7 +212,7 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise ImageError(f"a picture of {width}x{height} has no pixels")
     if width * height > max_pixels:
-        raise ImageError(f"a picture of {width}x{height} is over {max_pixels} pixels")
+        raise TooLargeError(f"a picture of {width}x{height} is over {max_pixels} pixels")
 
 
 def _check_png(image: PngImageFile) -> None:

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 
-from ... import compression, housekeeping, links
+from ... import compression, housekeeping, links, renditions
 from ...fields import LatentImageField
 from ...housekeeping import Kept
 
@@ -57,7 +57,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"{freed} replaced pictures freed.")
         owned = housekeeping.by_field(housekeeping.walk())
         self.show(owned)
-        kept = [rendition for renditions in owned.values() for rendition in renditions]
+        kept = [rendition for of_field in owned.values() for rendition in of_field]
         chosen: set[Kept] = set()
         if orphans:
             chosen |= set(owned.get(None, []))
@@ -67,7 +67,7 @@ class Command(BaseCommand):
             left = [rendition for rendition in kept if rendition not in chosen]
             chosen |= set(housekeeping.beyond(left, max_bytes))
         if not dry_run:
-            housekeeping.delete(chosen)
+            renditions.delete(rendition.name for rendition in chosen)
         if orphans or unused is not None or max_bytes is not None:
             size = filesizeformat(sum(rendition.bytes for rendition in chosen))
             verb = "would be deleted" if dry_run else "deleted"
@@ -76,11 +76,11 @@ class Command(BaseCommand):
     def show(self, owned: dict[LatentImageField | None, list[Kept]]) -> None:
         now = timezone.now()
         lines = [("field", "renditions", "size", "last used", "longest unused")]
-        for field, renditions in sorted(owned.items(), key=lambda item: _title(item[0])):
-            used = sorted(rendition.used for rendition in renditions)
-            size = filesizeformat(sum(rendition.bytes for rendition in renditions))
+        for field, of_field in sorted(owned.items(), key=lambda item: _title(item[0])):
+            used = sorted(rendition.used for rendition in of_field)
+            size = filesizeformat(sum(rendition.bytes for rendition in of_field))
             lines.append(
-                (_title(field), str(len(renditions)), size, _ago(now, used[-1]), _ago(now, used[0]))
+                (_title(field), str(len(of_field)), size, _ago(now, used[-1]), _ago(now, used[0]))
             )
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for line in lines:
