@@ -1,5 +1,6 @@
 """Uploads that are refused, and what the admin shows."""
 
+import json
 import re
 import struct
 import zlib
@@ -17,6 +18,7 @@ from django_latentimg.test import store_blob
 from django_latentimg.validators import PictureValidator
 
 from .conftest import image_bytes, picture
+from .test_demo import CHROMIUM, CHROMIUM_ARGUMENTS, needs_browser
 from .testapp.models import Portrait, Product, Snapshot
 
 SVG = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"><script/></svg>'
@@ -213,3 +215,40 @@ def test_admin__keeps_its_themes_own_input(settings):
 def test_thumbnail__nothing_for_nothing():
     assert thumbnail("photo")(Product()) == ""
     assert thumbnail("photo").short_description == "photo"
+
+
+@needs_browser
+@pytest.mark.django_db(transaction=True)
+def test_admin__focus_by_click(live_server, admin_client, row, monkeypatch):
+    from playwright.sync_api import sync_playwright
+
+    # Playwright runs a loop in this thread, and Django then takes its own calls for asynchronous.
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1000, "height": 800})
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        cookie = {"name": "sessionid", "value": admin_client.cookies["sessionid"].value}
+        page.context.add_cookies([{**cookie, "url": live_server.url}])
+        page.goto(f"{live_server.url}/admin/testapp/portrait/{row.pk}/change/")
+        picture = page.locator(".latentimg-picture img")
+        assert picture.evaluate("image => image.complete && image.naturalWidth > 0")
+        marker = page.locator(".latentimg-focus")
+        assert (marker.evaluate("m => m.style.left"), marker.evaluate("m => m.style.top")) == (
+            "25%",
+            "75%",
+        )
+        box = picture.bounding_box()
+        picture.click(position={"x": box["width"] * 0.6, "y": box["height"] * 0.5})
+        x, y = json.loads(page.locator("#id_focus").input_value())
+        assert (x, y) == (pytest.approx(0.6, abs=0.02), pytest.approx(0.5, abs=0.02))
+        assert marker.evaluate("m => m.style.left") == f"{100 * x:g}%"
+        page.locator("#id_words").fill("A llama")
+        page.get_by_role("button", name="Save", exact=True).click()
+        page.wait_for_url("**/admin/testapp/portrait/")
+        assert page.locator("picture img").count() == 1
+        browser.close()
+    assert problems == []
+    row.refresh_from_db()
+    assert row.photo.focus == (round(100 * x), round(100 * y))
