@@ -55,10 +55,10 @@ NETWORK: dict[str, Any] = {
 }
 
 SEED = 20231
-STEPS = 640
-DECODED_FROM = 350
+STEPS = 4000
+DECODED_FROM = 500
 """First step at which the decoder has a say."""
-DECAY_FROM = 200
+DECAY_FROM = 2000
 WARMUP = 50
 LEARNING_RATE = 1e-3
 BATCH = 8
@@ -68,7 +68,7 @@ DECODED = 2
 """Crops of a batch that are decoded."""
 BORDER = 2
 """Latent pixels at a decoded crop's edge that are not looked at: their surroundings are missing."""
-UNIFORM_SHARE = 0.5
+UNIFORM_SHARE = 0.4
 """Share of crops that were rounded; the others went through a palette, half of them dithered."""
 STEP_RANGE = 0.25, 1.6
 """Smallest and largest quantiser step, drawn log-uniformly."""
