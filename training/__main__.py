@@ -19,6 +19,7 @@ def main() -> None:
     commands.add_parser("prior", help="fit the entropy coder's static prior")
     commands.add_parser("calibrate", help="print the constants of what quality means")
     commands.add_parser("perceive", help="fit the guard's perceptual distance to LPIPS")
+    commands.add_parser("legibility", help="how true text must stay, for the guard's floors")
     commands.add_parser("denoise", help="train the bundled denoiser, or go on; write it")
     export = commands.add_parser("export", help="write the bundled model from a run")
     export.add_argument("config", type=Path)
@@ -47,6 +48,11 @@ def main() -> None:
         from .calibrate import calibrate
 
         calibrate(corpus)
+        return
+    if arguments.command == "legibility":
+        from .legibility import legibility
+
+        legibility()
         return
     lpips = arguments.shared / "metrics/lpips_squeeze"
     if arguments.command == "perceive":

@@ -3,7 +3,7 @@
 A mean forgives a misspelt label. So text, faces, what the application points out, and every spot
 must keep the source's structure, and every spot its colour. Structure is the contrast and structure
 term of SSIM (Wang et al., 2004) on luma. The floors were set on training photographs, so that AVIF
-of middling quality keeps them all, and text that it keeps can be read.
+of middling quality keeps them all, and on rendered text, so that what keeps them can be read.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,18 @@ from .patches import Box
 Rgb = NDArray[np.uint8]
 Kind = Literal["text", "face", "focal", "structure", "colour"]
 
-TEXT_FLOOR = 0.9
-SMALL_PRINT_FLOOR = 0.98
-SMALL_PRINT = 20
-"""Pixels. Rendered text whose lines are lower, of letters up to 12 px, can be read for certain only
-from a structure of 0.96 to 0.98, depending on what it is printed on; higher lines at 0.9."""
+FOCAL_FLOOR = 0.9
 FACE_FLOOR = 0.9
 STRUCTURE_FLOOR = 0.6
 COLOUR_FLOOR = 24.0
 """Levels that the mean colour of 16×16 pixels may be off, in one channel."""
+
+LOST_AT_20 = 0.02
+"""Of structure, that a line of text 20 pixels high may lose and still be read for certain."""
+LOST_EXPONENT = 2.4
+"""Of height: what a line of 12 pixels may lose is 0.006, of 29 pixels 0.05, on plain grounds and on
+photographs, by two engines (``training/legibility.py``)."""
+MOST_LOST = 0.1
 
 SHARPEST: dict[Kind, int] = {"text": 32, "face": 96}
 """Pixels. A line that is higher, a face that is larger is judged smaller: the weave that letters
@@ -39,6 +42,11 @@ SPOT_STABILISER = 12.0
 COLOUR_BLOCK = 16
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def text_floor(height: int) -> float:
+    """Structure that a line of text so many pixels high must keep."""
+    return 1 - min(MOST_LOST, LOST_AT_20 * float((height / 20) ** LOST_EXPONENT))
 
 
 class Failure(NamedTuple):
@@ -72,17 +80,28 @@ class Floors:
         """Of ``decoded``, uint8 (H, W, 3)."""
         return [*self._region_failures(decoded), *self._spot_failures(decoded)]
 
+    def text_structures(self, decoded: Rgb) -> list[tuple[int, float]]:
+        """(height in pixels, structure that it has kept) of every line of text."""
+        return [
+            (height(box), self._kept(decoded, kind, box))
+            for kind, box in self.regions
+            if kind == "text"
+        ]
+
+    def _kept(self, decoded: Rgb, kind: Kind, box: Box) -> float:
+        scale = 1
+        while height(box) > scale * SHARPEST.get(kind, height(box)):
+            scale *= 2
+        pair = self.source[box.window], decoded[box.window]
+        return float(structure(*pair, scale, STABILISER).mean())
+
     def _region_failures(self, decoded: Rgb) -> list[Failure]:
         failures = []
         for kind, box in self.regions:
-            side, scale = min(box.right - box.left, box.bottom - box.top), 1
-            floor = FACE_FLOOR if kind == "face" else TEXT_FLOOR
-            if kind == "text" and side <= SMALL_PRINT:
-                floor = SMALL_PRINT_FLOOR
-            while side > scale * SHARPEST.get(kind, side):
-                scale *= 2
-            pair = self.source[box.window], decoded[box.window]
-            found = float(structure(*pair, scale, STABILISER).mean())
+            floor = FACE_FLOOR if kind == "face" else FOCAL_FLOOR
+            if kind == "text":
+                floor = text_floor(height(box))
+            found = self._kept(decoded, kind, box)
             if found < floor:
                 failures.append(Failure(kind, box, (1 - found / floor) * box.area))
         return failures
@@ -109,6 +128,11 @@ class Floors:
     def _spot(self, top: int, left: int, side: int) -> Box:
         height, width = self.source.shape[:2]
         return Box(left, top, min(left + side, width), min(top + side, height))
+
+
+def height(box: Box) -> int:
+    """Pixels of the shorter side: of text, which may run downwards too, the lines' height."""
+    return min(box.right - box.left, box.bottom - box.top)
 
 
 def structure(source: Rgb, decoded: Rgb, scale: int, stabiliser: float) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
 
-from django_latentimg.codec.floors import Floors, colour_error, means, structure
+from django_latentimg.codec.floors import Floors, colour_error, means, structure, text_floor
 from django_latentimg.codec.patches import Box
 from tests.codec.test_codec import photograph
 
@@ -43,6 +43,21 @@ def test_failures__text_that_is_blurred(labelled):
     assert (failure.kind, failure.box) == ("text", LABEL)
     assert failure.shortfall > 0
     assert not Floors(rgb).failures(decoded), "nobody has said that this is text"
+
+
+def test_text_floor__is_the_higher_the_smaller_the_print():
+    floors = [text_floor(height) for height in (8, 12, 16, 20, 30, 40, 400)]
+    assert floors == sorted(floors, reverse=True)
+    assert floors[1] == pytest.approx(0.994, abs=1e-3)
+    assert floors[3] == pytest.approx(0.98)
+    assert floors[-1] == floors[-2] == 0.9
+
+
+def test_failures__of_small_print_what_larger_letters_forgive(labelled):
+    rgb, decoded = np.asarray(labelled), changed(labelled, LABEL, blur(0.4))
+    small, large = Box(44, 36, 180, 49), LABEL
+    assert Floors(rgb, text=[small]).failures(decoded)
+    assert not Floors(rgb, text=[large]).failures(decoded)
 
 
 def test_failures__more_of_a_worse_picture(labelled):
