@@ -15,7 +15,7 @@ from .names import source_of
 from .validators import open_upload
 
 if TYPE_CHECKING:
-    from .fields import LatentImageFieldFile
+    from .files import LatentImageFieldFile
 
 SHOWN_WIDTH = 240
 """CSS pixels."""

@@ -14,7 +14,7 @@ from .crops import Crop
 from .links import FORMATS
 
 if TYPE_CHECKING:
-    from .fields import LatentImageFieldFile
+    from .files import LatentImageFieldFile
 
 Placeholder = Literal["picture", "colour", "none"]
 PLACEHOLDERS: tuple[Placeholder, ...] = get_args(Placeholder)

@@ -161,7 +161,11 @@ class LiteModel(LatentModel):
         super().__init__(network)
         self.margin = MARGIN
         self.bfloat16 = _multiplies_bfloat16(self.device)
-        """Half the time; float32 where False. Decoded pictures differ by a level here and there."""
+        """Half the time; float32 where False. Decoded pictures differ by a level here and there.
+
+        Tiles give the bits of the whole, but for bfloat16 on processors with AMX, which add up in
+        an order that depends on a tile's size: there it is up to two levels.
+        """
 
     def to_latents(self, pixels: "Tensor") -> "Tensor":
         with self._autocast():

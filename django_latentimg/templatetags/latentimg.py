@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 from .. import markup
 
 if TYPE_CHECKING:
-    from ..fields import LatentImageFieldFile
+    from ..files import LatentImageFieldFile
 
 register = template.Library()
 

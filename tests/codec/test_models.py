@@ -67,7 +67,14 @@ def test_lite__tiles_decode_to_the_bits_of_the_whole(scale, tile, bfloat16, monk
     whole = model.decode(latents, hints, step=0.5, scale=scale)
     monkeypatch.setattr(models, "TILE", tile)
     assert len(spans(150, model.margin)) > 1
-    assert np.array_equal(model.decode(latents, hints, step=0.5, scale=scale), whole)
+    tiled = model.decode(latents, hints, step=0.5, scale=scale)
+    if bfloat16 and torch.cpu._is_amx_tile_supported():
+        # AMX sums in an order of its own for some sizes of a tile.
+        difference = np.abs(tiled.astype(int) - whole)
+        assert difference.max() <= 2
+        assert (difference > 0).mean() < 0.05
+    else:
+        assert np.array_equal(tiled, whole)
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])
