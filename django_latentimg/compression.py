@@ -55,15 +55,23 @@ class Outcome:
 
 def enqueue(field: "LatentImageField", instance: models.Model, source: str) -> None:
     """Ask a worker to compress. Without Celery the picture waits for ``recompress_images``."""
-    try:
-        from .tasks import compress_image
-    except ModuleNotFoundError as error:
-        if error.name != "celery":
-            raise
+    task = _task("compress_image")
+    if task is None:
         logger.info("Celery is not installed: %s waits for recompress_images.", source)
         return
     primary_key = instance._meta.pk.value_to_string(instance)
-    compress_image.delay(field.model._meta.label_lower, primary_key, field.name, source)
+    task.delay(field.model._meta.label_lower, primary_key, field.name, source)
+
+
+def _task(name: str) -> Any:
+    """One of ``tasks.py``; None where Celery is not installed."""
+    try:
+        from . import tasks
+    except ModuleNotFoundError as error:
+        if error.name != "celery":
+            raise
+        return None
+    return getattr(tasks, name)
 
 
 def fingerprint(field: "LatentImageField") -> str:
@@ -217,29 +225,20 @@ def _after_commit(field: "LatentImageField", source: str) -> None:
     transaction.on_commit(partial(renditions.forget, field, source), using=using)
 
 
-def discard(field: "LatentImageField", name: str, using: str) -> list[str]:
-    """Delete source and blobs of a picture that no row shows any more; the blobs' names.
-
-    The blobs' renditions stay: pages that were cached may still show them. The source's go, since
-    its name is free again and may come to mean another picture.
-    """
+def discard(field: "LatentImageField", name: str, using: str) -> None:
+    """Delete source, blobs and renditions of a picture, unless a row still shows it."""
     from .models import Compression
 
     source = source_of(name)
     attempts = Compression.objects.filter(field=links.label(field), source=source)
     names = {name, source, *attempts.exclude(blob="").values_list("blob", flat=True)}
     if _rows(field, using).filter(**{f"{field.attname}__in": names}).exists():
-        return []
+        return
+    # Files go before renditions, as above.
     for unused in names:
         field.storage.delete(unused)
-    renditions.forget(field, source)
-    return sorted(names - {source})
-
-
-def discard_with_renditions(field: "LatentImageField", name: str, using: str) -> None:
-    """Delete all there is of a picture that no row shows any more."""
-    for blob_name in discard(field, name, using):
-        renditions.forget(field, blob_name)
+    for unused in names:
+        renditions.forget(field, unused)
 
 
 def discard_later(field: "LatentImageField", name: str, using: str) -> None:
@@ -247,18 +246,15 @@ def discard_later(field: "LatentImageField", name: str, using: str) -> None:
     from .models import Discarded
 
     if conf.GRACE <= 0:
-        discard_with_renditions(field, name, using)
+        discard(field, name, using)
         return
     Discarded.objects.update_or_create(
         field=links.label(field),
         name=name,
         defaults={"due": timezone.now() + timedelta(seconds=conf.GRACE), "database": using},
     )
-    try:
-        from .tasks import free_discarded as task
-    except ModuleNotFoundError as error:
-        if error.name != "celery":
-            raise
+    task = _task("free_discarded")
+    if task is None:
         logger.info("Celery is not installed: %s waits for latentimg_cache.", name)
         return
     task.apply_async(countdown=conf.GRACE + 1)
@@ -272,7 +268,7 @@ def free_discarded() -> int:
     for row in Discarded.objects.filter(due__lte=timezone.now()).iterator():
         field = links.find_field(row.field)
         if field is not None:  # Else a release has dropped it, and nobody knows its storage.
-            discard_with_renditions(field, row.name, row.database)
+            discard(field, row.name, row.database)
         row.delete()
         freed += 1
     return freed

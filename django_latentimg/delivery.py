@@ -8,13 +8,11 @@ By storage: ``LATENTIMG["SEND"] = {"renditions": "redirect"}``, with one of
     "x-sendfile"             Apache (mod_xsendfile) and others send the local file
 """
 
-from hashlib import sha256
-
-from django.core.cache import caches
 from django.core.files.storage import Storage
 from django.http import HttpResponse, HttpResponseRedirect
 from django.utils.encoding import filepath_to_uri
 
+from . import shared_cache
 from .conf import conf
 
 X_ACCEL = "x-accel:"
@@ -29,47 +27,40 @@ def is_method(value: object) -> bool:
     return value in METHODS or (isinstance(value, str) and value.startswith(f"{X_ACCEL}/"))
 
 
-def hand_over(alias: str, storage: Storage, name: str) -> HttpResponse | None:
-    """A response without content that lets somebody else send a stored file; None to stream it."""
-    method = conf.SEND.get(alias, STREAM)
+def hand_over(method: str, storage: Storage, name: str, url: str | None) -> HttpResponse:
+    """A response without content that lets somebody else send a stored file.
+
+    ``method``: of ``SEND``, but for ``STREAM``; ``url``: what ``kept_url`` said.
+    """
     if method == REDIRECT:
-        url, seconds = stable_url(storage, name)
-        response: HttpResponse = HttpResponseRedirect(url)
+        seconds = int(getattr(storage, "querystring_expire", USUAL_EXPIRY)) // 2
+        if url is None:
+            url = storage.url(name)
+            shared_cache.ask("set", _key(name), url, seconds)
+        response = HttpResponseRedirect(url)
         response.headers["Cache-Control"] = f"max-age={seconds}"
         return response
     if method == X_SENDFILE:
         return HttpResponse(headers={"X-Sendfile": storage.path(name)})
-    if method.startswith(X_ACCEL):
-        location = method.removeprefix(X_ACCEL).rstrip("/")
-        return HttpResponse(headers={"X-Accel-Redirect": f"{location}/{filepath_to_uri(name)}"})
-    return None
+    location = method.removeprefix(X_ACCEL).rstrip("/")
+    return HttpResponse(headers={"X-Accel-Redirect": f"{location}/{filepath_to_uri(name)}"})
 
 
-def stable_url(storage: Storage, name: str) -> tuple[str, int]:
-    """The storage's URL, and the seconds for which it is good at least.
+def kept_url(name: str) -> str | None:
+    """The storage's URL of a file that is there, as long as it is good.
 
     A signed URL is another one each time, which no cache can use. So one is kept for half of its
     time (vercel/next.js#32428).
     """
-    seconds = int(getattr(storage, "querystring_expire", USUAL_EXPIRY)) // 2
-    cache, key = caches[conf.CACHE], _key(name)
-    url = cache.get(key)
-    if url is None:
-        url = storage.url(name)
-        cache.set(key, url, seconds)
-    return url, seconds
-
-
-def is_known(name: str) -> bool:
-    """Whether a URL is kept for the file, so that it is there."""
-    return REDIRECT in conf.SEND.values() and caches[conf.CACHE].get(_key(name)) is not None
+    url: str | None = shared_cache.ask("get", _key(name))
+    return url
 
 
 def forget_url(name: str) -> None:
     """For a file that has been deleted."""
     if REDIRECT in conf.SEND.values():
-        caches[conf.CACHE].delete(_key(name))
+        shared_cache.ask("delete", _key(name))
 
 
 def _key(name: str) -> str:
-    return f"latentimg:url:{sha256(name.encode()).hexdigest()}"
+    return shared_cache.key_of("url", name)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 from django.db.models.fields.files import ImageFieldFile
 from django.utils.safestring import SafeString
 
-from . import links, renditions
+from . import links, markup, renditions
 from .conf import conf
 from .crops import Crop, read_focus
 from .names import BlobName
@@ -167,12 +167,8 @@ class LatentImageFieldFile(ImageFieldFile):
         self, format: str, widths: Sequence[int] | None = None, ratio: str | None = None
     ) -> str:
         """Candidates for a ``srcset`` attribute: ``"URL 320w, URL 640w"``."""
-        crop = self.crop(ratio)
-        url = self.picture_url(crop)
-        return ", ".join(
-            f"{url.rendition(requested, format)} {real}w"
-            for requested, real in self.offered(widths, crop)
-        )
+        chosen = None if widths is None else list(widths)
+        return markup.Part.of(self, ratio, chosen, None, "").srcset(format)
 
     @property
     def url(self) -> str:
@@ -191,9 +187,7 @@ class LatentImageFieldFile(ImageFieldFile):
 
     def picture(self, **options: Any) -> SafeString:
         """A ``<picture>`` element: ``markup.picture`` of this file."""
-        from .markup import picture
-
-        return picture(self, **options)
+        return markup.picture(self, **options)
 
     def latent(self) -> "Latent":
         """The parsed blob. Raises ``ValueError`` for a source, ``BlobError`` for damage."""

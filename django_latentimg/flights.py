@@ -6,21 +6,16 @@ until it is there, or until the lease has run out because its holder was killed.
 be shared or reached costs double work and nothing else.
 """
 
-import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from hashlib import sha256
 from threading import Condition, Lock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from django.core.cache import caches
-
+from . import shared_cache
 from .conf import conf
-
-logger = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.3
 """Seconds between two looks for what another process makes."""
@@ -111,38 +106,30 @@ class Lease:
     """The right to make a rendition, in the cache that ``LATENTIMG["CACHE"]`` names."""
 
     def __init__(self, key: str, seconds: int) -> None:
-        # Stored names may be longer than a key may be, and hold what a key may not.
-        self.key = f"latentimg:{sha256(key.encode()).hexdigest()}"
+        self.key = shared_cache.key_of("lease", key)
         self.seconds = seconds
         self.token = secrets.token_hex(8)
 
     def take(self) -> bool:
         """Whether it is ours now."""
-        return bool(self._ask("add", self.key, self.token, self.seconds, unreachable=True))
+        taken = shared_cache.ask("add", self.key, self.token, self.seconds, unreachable=True)
+        return bool(taken)
 
     def renew(self) -> None:
         """Let its time begin now."""
-        self._ask("touch", self.key, self.seconds)
+        shared_cache.ask("touch", self.key, self.seconds)
 
     def is_useless(self) -> bool:
         """Whether its last holder could not save the rendition: then each needs their own."""
-        return bool(self._ask("get", self.key) == _UNSAVED)
+        return bool(shared_cache.ask("get", self.key) == _UNSAVED)
 
     def give_back(self, *, useless: bool) -> None:
-        if self._ask("get", self.key) != self.token:
+        if shared_cache.ask("get", self.key) != self.token:
             return  # It has run out, and is somebody else's.
         if useless:
-            self._ask("set", self.key, _UNSAVED, REMEMBERED)
+            shared_cache.ask("set", self.key, _UNSAVED, REMEMBERED)
         else:
-            self._ask("delete", self.key)
-
-    def _ask(self, method: str, *arguments: object, unreachable: object = None) -> Any:
-        try:
-            return getattr(caches[conf.CACHE], method)(*arguments)
-        except Exception:
-            # What caches raise is not for us to know, and none of it is the client's affair.
-            logger.exception("The cache %r cannot be reached.", conf.CACHE)
-            return unreachable
+            shared_cache.ask("delete", self.key)
 
 
 class Decodes:

@@ -70,4 +70,4 @@ def after_delete(
     for field in latent_fields(sender):
         name = getattr(instance, field.attname).name
         if name:
-            after_commit(using, compression.discard_with_renditions, field, name, using)
+            after_commit(using, compression.discard, field, name, using)

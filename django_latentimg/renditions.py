@@ -106,7 +106,7 @@ def render(
     Raises ``FileNotFoundError`` where the picture is not in storage, ``CodecError`` where it
     cannot be decoded or written in this format, ``flights.BusyError`` where too many wait.
     """
-    key = rendition_name(_cache_name(field, name), width, format, crop)
+    key = cache_name(field, name, width, format, crop)
     try:
         return flights.once(
             key,
@@ -130,14 +130,16 @@ def hand_over(
     Raises what ``render`` raises.
     """
     alias = conf.RENDITION_STORAGE
-    if conf.SEND.get(alias, delivery.STREAM) == delivery.STREAM:
+    method = conf.SEND.get(alias, delivery.STREAM)
+    if method == delivery.STREAM:
         return None
     storage, key = storages[alias], cache_name(field, name, width, format, crop)
-    if not delivery.is_known(key) and not storage.exists(key):
+    url = delivery.kept_url(key) if method == delivery.REDIRECT else None
+    if url is None and not storage.exists(key):
         render(field, name, width, format, crop)
         if not storage.exists(key):
             return None  # It could not be saved, or belongs to the blob that the source became.
-    return delivery.hand_over(alias, storage, key)
+    return delivery.hand_over(method, storage, key, url)
 
 
 def nearest(
@@ -145,8 +147,7 @@ def nearest(
 ) -> bytes | None:
     """The cached rendition in this format whose width comes nearest, the larger ones first."""
     others = sorted(field.widths, key=lambda other: (other < width, abs(other - width)))
-    name = _cache_name(field, name)
-    keys = (rendition_name(name, other, format, crop) for other in others)
+    keys = (cache_name(field, name, other, format, crop) for other in others)
     return next((found for key in keys if (found := _find(key)) is not None), None)
 
 

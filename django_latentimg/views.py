@@ -30,7 +30,6 @@ PROVISIONAL_SECONDS = 300
 
 NOT_KEPT = "no-store"
 
-
 HARMLESS = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 """A picture opened by itself may run nothing and fetch nothing."""
 
@@ -167,11 +166,12 @@ def _cache_control(field: LatentImageField, is_blob: bool, expires: int | None) 
 
 def _represent(request: HttpRequest, asked: Asked, cache_control: str) -> HttpResponseBase:
     """The picture as asked, as far as the client's conditions let it through."""
-    if asked.is_blob:
+    etag = asked.etag if asked.is_blob else None
+    if etag:
         # Before anything is read: who has what this name gave once has the right bytes.
-        unread = get_conditional_response(request, etag=asked.etag)
+        unread = get_conditional_response(request, etag=etag)
         if unread is not None:
-            return _cacheable(unread, asked.etag, cache_control)
+            return _cacheable(unread, etag, cache_control)
     try:
         handed = None if asked.is_raw else renditions.hand_over(*asked)
         response = handed or HttpResponse(_read(asked))
@@ -203,7 +203,7 @@ def _represent(request: HttpRequest, asked: Asked, cache_control: str) -> HttpRe
         # Scripts fetch these, maybe through a CDN; without cookies, as public as a picture.
         response.headers["Access-Control-Allow-Origin"] = "*"
     # A source's name is free again once the file has gone; only the content counts.
-    etag = asked.etag if asked.is_blob else _etag(response.content)
+    etag = etag or _etag(response.content)
     _cacheable(response, etag, cache_control)
     conditional = get_conditional_response(request, etag=etag, response=response)
     if conditional is not None and conditional is not response:

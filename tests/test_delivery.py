@@ -108,6 +108,16 @@ def test_redirect__a_rendition_that_could_not_be_saved_is_streamed(client, calls
     assert (response.status_code, response["Content-Type"]) == (200, "image/webp")
 
 
+def test_redirect__a_cache_that_cannot_be_reached_stops_nothing(client, calls, settings):
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": "redis://127.0.0.1:1/0",
+        }
+    }
+    assert client.get(rendition_of(store_blob(PHOTO, NAME)).url).status_code == 302
+
+
 def test_redirect__forgotten_renditions_are_made_again(client, calls):
     name = store_blob(PHOTO, NAME)
     rendition = rendition_of(name)
