@@ -235,7 +235,7 @@ def measure_picture(task: Task, rgb: Pixels, effort: int, guards: dict[str, Guar
     def add(variant: str, size: int, show: Callable[[int | None], Pixels], **more: object) -> None:
         decoded = show(None)
         row: dict[str, object] = {"bytes": size, **more}
-        row["flaw"] = judge.flaw(decoded, judge.floors.failures(decoded)) or ""
+        row["flaw"] = judge.flaw(decoded) or ""
         row["distance"] = f"{np.mean(judge.measure(show)):.5f}"
         row["ssimulacra2"] = f"{_measures['ssimulacra2'](rgb, decoded):.2f}"
         row["lpips"] = f"{_measures['lpips'](rgb, decoded):.4f}"

@@ -160,9 +160,9 @@ class Judge:
             return bool(np.mean(one) >= np.mean(other))
         return bool(np.mean(one) <= np.mean(other))
 
-    def flaw(self, rgb: Rgb, failures: list[Failure]) -> Reason | None:
-        """The worst of what a picture with these failures does not hold."""
-        if failures:
+    def flaw(self, rgb: Rgb) -> Reason | None:
+        """The worst of what a picture does not hold."""
+        if failures := self.floors.failures(rgb):
             return max(failures, key=lambda failure: failure.shortfall).kind
         least = self.guard.min_quality
         return "quality" if least is not None and fidelity(self.rgb, rgb) < least else None
@@ -184,7 +184,6 @@ def apply(
         if payload:
             chunks = {**chunks, container.PATCHES: payload}
             decoded = show(chunks, None)
-            failures = judge.floors.failures(decoded)
 
     replaced = {*container.BODIES, container.PATCHES}
     rest = {kind: chunks[kind] for kind in chunks if kind not in replaced}
@@ -195,10 +194,10 @@ def apply(
     ours = judge.measure(lambda width: decoded if width is None else show(chunks, width))
     theirs = judge.measure(rival.show)
     better = judge.prefers(ours, theirs)
-    flaw = judge.flaw(decoded, failures)
+    flaw = judge.flaw(decoded)
     kept: Literal["latents", "avif"] = "latents"
     reason: Reason = flaw or ("better" if better else "worse")
-    if reason == "worse" and judge.flaw(rival.rgb, judge.floors.failures(rival.rgb)):
+    if reason == "worse" and judge.flaw(rival.rgb):
         reason = "floor"
     elif reason != "better":
 
@@ -206,7 +205,7 @@ def apply(
             """Whether it holds what the source demands, and is no worse a choice than latents."""
             if better and len(avif.data) < len(rival.data):
                 return False
-            if judge.flaw(avif.rgb, judge.floors.failures(avif.rgb)):
+            if judge.flaw(avif.rgb):
                 return False
             return better or judge.prefers(judge.measure(avif.show), ours)
 

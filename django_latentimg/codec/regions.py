@@ -1,7 +1,8 @@
 """Where text and faces are in a picture: what readers and friends would miss first.
 
-Text by RapidOCR's detector (PaddleOCR's "differentiable binarization" network, whose weights come
-in its wheel), frontal faces by OpenCV's cascades (Viola and Jones, CVPR 2001; likewise).
+Text by RapidOCR (PaddleOCR's networks, whose weights come in its wheel: "differentiable
+binarization" finds lines, and a recogniser says which of the doubtful ones can be read), frontal
+faces by OpenCV's cascades (Viola and Jones, CVPR 2001; likewise).
 """
 
 from functools import cache
@@ -14,11 +15,21 @@ from .errors import ModelError
 from .models import INSTALL
 from .patches import Box
 
+Quadrangle = NDArray[np.float32]
+"""Corners (4, 2): x and y, clockwise from the beginning of the line."""
+
 if TYPE_CHECKING:
     import cv2
 
-TEXT_CONFIDENCE = 0.6
-"""Of the detector, from 0.5. Half of what is below on training photographs is no text."""
+CERTAIN_TEXT = 0.6
+"""Confidence of the detector from which a line is text whatever it says."""
+DOUBTFUL_TEXT = 0.3
+"""From which it is text if it can be read. On training photographs a quarter of what is between is
+print: mostly small lines on packages."""
+READ_TEXT = 0.7
+"""Confidence of the recogniser, of two letters or digits at least: single ones it sees anywhere."""
+UPRIGHT = 1.5
+"""Height of a line to its width, from which it runs up or down."""
 SMALLEST_FACE = 24
 """Pixels. Of a smaller one nobody can be recognised, in the source either."""
 NEIGHBOURS = 6
@@ -32,13 +43,13 @@ LARGEST_SIDE = 2048
 def text_boxes(rgb: NDArray[np.uint8]) -> list[Box]:
     """Lines of text in a picture, uint8 (H, W, 3), upright or slanted. Raises ``ModelError``."""
     shrunk, factor = _shrink(rgb)
-    found = _text_detector()(shrunk[..., ::-1], use_det=True, use_cls=False, use_rec=False)
+    found = _text_engine()(shrunk[..., ::-1], use_det=True, use_cls=False, use_rec=False)
     if found.boxes is None:
         return []
     return [
-        _box(*quadrangle.min(0), *quadrangle.max(0), factor=factor, like=rgb)
-        for quadrangle, confidence in zip(found.boxes, found.scores, strict=True)
-        if confidence >= TEXT_CONFIDENCE
+        _box(*corners.min(0), *corners.max(0), factor=factor, like=rgb)
+        for corners, confidence in zip(found.boxes, found.scores, strict=True)
+        if confidence >= CERTAIN_TEXT or _is_read(_straightened(shrunk, corners))
     ]
 
 
@@ -54,6 +65,32 @@ def face_boxes(rgb: NDArray[np.uint8]) -> list[Box]:
         corners = left - across, top - down, left + width + across, top + height + down
         boxes.append(_box(*corners, factor=factor, like=rgb))
     return boxes
+
+
+def _straightened(rgb: NDArray[np.uint8], corners: Quadrangle) -> NDArray[np.uint8]:
+    """A line of text, uint8 (h, w, 3), laid level."""
+    from PIL import Image
+
+    start, above, end, below = corners
+    width = max(np.hypot(*(above - start)), np.hypot(*(end - below)))
+    height = max(np.hypot(*(below - start)), np.hypot(*(end - above)))
+    line = Image.fromarray(rgb).transform(
+        (max(1, round(width)), max(1, round(height))),
+        Image.Transform.QUAD,
+        [float(value) for corner in (start, below, end, above) for value in corner],
+        Image.Resampling.BICUBIC,
+    )
+    if height > UPRIGHT * width:
+        line = line.transpose(Image.Transpose.ROTATE_90)
+    return np.asarray(line)
+
+
+def _is_read(line: NDArray[np.uint8]) -> bool:
+    found = _text_engine()(line[..., ::-1], use_det=False, use_cls=True, use_rec=True)
+    return bool(found.txts) and any(
+        confidence >= READ_TEXT and sum(letter.isalnum() for letter in text) > 1
+        for text, confidence in zip(found.txts, found.scores, strict=True)
+    )
 
 
 def _shrink(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
@@ -78,12 +115,12 @@ def _box(
 
 
 @cache
-def _text_detector() -> Any:
+def _text_engine() -> Any:
     try:
         from rapidocr import RapidOCR
     except ImportError as error:
         raise ModelError(f"Finding text needs rapidocr ({error}): {INSTALL}.") from error
-    return RapidOCR(params={"Global.log_level": "error"})
+    return RapidOCR(params={"Global.log_level": "error", "Det.box_thresh": DOUBTFUL_TEXT})
 
 
 @cache

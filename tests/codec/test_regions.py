@@ -28,6 +28,18 @@ def test_text_boxes__of_every_size(height):
     assert shared > 0.6 * Box(*map(int, place)).area
 
 
+@pytest.mark.parametrize("angle", [0, 20, 90, 270])
+def test_text_boxes__doubtful_lines_that_can_be_read(monkeypatch, angle):
+    monkeypatch.setattr(regions, "CERTAIN_TEXT", 2.0)  # So all are doubtful.
+    image = Image.new("RGB", (400, 400), "white")
+    font = ImageFont.load_default(24)
+    ImageDraw.Draw(image).text((60, 180), "Roasted in small batches", fill="black", font=font)
+    turned = image.rotate(angle, Image.Resampling.BICUBIC, fillcolor="white")
+    assert len(text_boxes(np.asarray(turned))) == 1
+    monkeypatch.setattr(regions, "READ_TEXT", 2.0)
+    assert text_boxes(np.asarray(turned)) == []
+
+
 def test_text_boxes__none_where_there_is_none():
     for name in ("grass.png", "rocket.jpg", "astronaut.png"):
         assert text_boxes(np.asarray(photograph(name))) == []
@@ -59,7 +71,7 @@ def test_boxes__lie_within_the_picture():
 @pytest.mark.parametrize(
     ("package", "find", "detector"),
     [
-        ("rapidocr", text_boxes, regions._text_detector),
+        ("rapidocr", text_boxes, regions._text_engine),
         ("cv2", face_boxes, regions._face_detector),
     ],
 )
