@@ -14,7 +14,8 @@ from django.db import models
 from django.template import engines
 
 from .codec.guard import PATCH_MODES, PREFERENCES
-from .conf import WHEN_BUSY, conf
+from .codec.models import ENGINES
+from .conf import MISSES, WHEN_BUSY, conf
 from .crops import Crop
 from .delivery import is_method
 from .links import FORMATS
@@ -117,7 +118,14 @@ def check_settings(**_: Any) -> list[CheckMessage]:
             ("MAX_DECODES", range(1, 1001), "an integer from 1 to 1000"),
             ("MAX_WAITING", range(100_001), "an integer from 0 to 100000"),
             ("GRACE", range(31_536_001), "an integer from 0 to 31536000"),
-            ("WHEN_BUSY", WHEN_BUSY, " or ".join(map(repr, WHEN_BUSY))),
+            *(
+                (key, values, " or ".join(map(repr, values)))
+                for key, values in (
+                    ("ENGINE", ENGINES),
+                    ("MISSES", MISSES),
+                    ("WHEN_BUSY", WHEN_BUSY),
+                )
+            ),
         ):
             value = getattr(conf, key)
             if value not in allowed:

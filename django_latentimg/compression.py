@@ -24,7 +24,7 @@ from django.db import models, router, transaction
 from django.utils import timezone
 from PIL import Image
 
-from . import codec, links, renditions
+from . import codec, links, renditions, workers
 from .codec import CodecError, Latent, pixels
 from .codec.guard import Guard
 from .codec.patches import Box
@@ -55,23 +55,12 @@ class Outcome:
 
 def enqueue(field: "LatentImageField", instance: models.Model, source: str) -> None:
     """Ask a worker to compress. Without Celery the picture waits for ``recompress_images``."""
-    task = _task("compress_image")
+    task = workers.task("compress_image")
     if task is None:
         logger.info("Celery is not installed: %s waits for recompress_images.", source)
         return
     primary_key = instance._meta.pk.value_to_string(instance)
     task.delay(field.model._meta.label_lower, primary_key, field.name, source)
-
-
-def _task(name: str) -> Any:
-    """One of ``tasks.py``; None where Celery is not installed."""
-    try:
-        from . import tasks
-    except ModuleNotFoundError as error:
-        if error.name != "celery":
-            raise
-        return None
-    return getattr(tasks, name)
 
 
 def fingerprint(field: "LatentImageField") -> str:
@@ -253,7 +242,7 @@ def discard_later(field: "LatentImageField", name: str, using: str) -> None:
         name=name,
         defaults={"due": timezone.now() + timedelta(seconds=conf.GRACE), "database": using},
     )
-    task = _task("free_discarded")
+    task = workers.task("free_discarded")
     if task is None:
         logger.info("Celery is not installed: %s waits for latentimg_cache.", name)
         return

@@ -10,9 +10,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
+from .codec.models import Engine
+
 SETTING = "LATENTIMG"
 
-WhenBusy = Literal["refuse", "nearest"]
+Misses = Literal["auto", "here", "worker", "later"]
+WhenBusy = Literal["refuse", "nearest", "placeholder"]
+MISSES: tuple[Misses, ...] = get_args(Misses)
 WHEN_BUSY: tuple[WhenBusy, ...] = get_args(WhenBusy)
 
 
@@ -22,6 +26,8 @@ class Values:
 
     MODEL: str = "lite"
     """Latent model: ``lite``, or the folder or hub id of a diffusers autoencoder."""
+    ENGINE: Engine = "auto"
+    """What decodes: ``torch``, ``onnxruntime``, or ``auto`` for what is installed."""
     EFFORT: int = 5
     """Rounds of refinement when a picture is compressed, 0 to 9."""
     RENDITION_STORAGE: str = "default"
@@ -32,6 +38,10 @@ class Values:
     """Seconds for which the URLs of a picture that was replaced go on working."""
     CACHE: str = "default"
     """Alias in ``CACHES`` of the cache through which processes share the making of renditions."""
+    MISSES: Misses = "auto"
+    """Who makes a rendition that is not there: the process that was asked (``here``), a Celery
+    worker for which it waits (``worker``), or a worker for which it does not (``later``: meanwhile
+    the answer is ``WHEN_BUSY``). ``auto``: ``here`` if an engine is installed, else ``worker``."""
     MAX_DECODES: int = 2
     """Renditions that a process makes at once."""
     MAX_WAITING: int = 32
@@ -45,7 +55,8 @@ class Values:
     CLIENT_HINTS: bool = False
     """Whether ``Save-Data`` and client hints make negotiated renditions smaller."""
     WHEN_BUSY: WhenBusy = "refuse"
-    """Past ``MAX_WAITING``: 503, or the nearest width that has been made."""
+    """Past ``MAX_WAITING``: 503, or the nearest width that has been made, or, where there is none,
+    the placeholder too."""
 
 
 class _Lazy:

@@ -205,5 +205,5 @@ class LatentImageFieldFile(ImageFieldFile):
 
         with self.storage.open(self.stored_name) as stored:
             if self.is_latent:
-                return codec.decode(stored.read(), model=conf.MODEL)
+                return codec.decode(stored.read(), model=conf.MODEL, engine=conf.ENGINE)
             return pixels.assemble(*pixels.read(pixels.open_image(cast(BinaryIO, stored))))

@@ -4,14 +4,17 @@ Renditions are only a cache: every one can be made again, so a storage that lose
 them costs time and nothing else.
 """
 
+import base64
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
+from importlib.util import find_spec
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
 from django.core.files import File
 from django.core.files.base import ContentFile
@@ -19,9 +22,9 @@ from django.core.files.storage import Storage, storages
 from django.http import HttpResponse
 from PIL import Image
 
-from . import codec, delivery, flights, links
+from . import codec, delivery, flights, links, workers
 from .codec import pixels
-from .codec.errors import ImageError
+from .codec.errors import ImageError, ModelError
 from .conf import conf
 from .crops import Crop
 from .names import EXTENSION, BlobName
@@ -46,6 +49,9 @@ LEAST_PATIENCE, PATIENCE_PER_MEGAPIXEL = 15, 3
 """Seconds; several times what a decode takes on one core."""
 USUAL_PIXELS = 12_000_000
 """Of a source, whose name does not tell."""
+
+PAUSE = 0.05
+"""Seconds between two looks for what a worker makes."""
 
 
 def rendition_name(name: str, width: int, format: str, crop: Crop | None = None) -> str:
@@ -104,14 +110,20 @@ def render(
     All who ask for the same rendition at the same time share one decode (``flights.py``).
 
     Raises ``FileNotFoundError`` where the picture is not in storage, ``CodecError`` where it
-    cannot be decoded or written in this format, ``flights.BusyError`` where too many wait.
+    cannot be decoded or written in this format, ``flights.BusyError`` where too many wait, or where
+    a worker makes it that is not waited for, or not any longer.
     """
     key = cache_name(field, name, width, format, crop)
+    # What is made of sources needs Pillow only, and is asked for in the minute after an upload.
+    misses = _who_makes() if BlobName.parse(name) else "here"
+    make = _make if misses == "here" else _await_worker
     try:
+        if misses == "later":
+            return _find(key) or _ask_for_later(field, name, width, format, crop, key)
         return flights.once(
             key,
             partial(_find, key),
-            partial(_make, field, name, width, format, crop, key),
+            partial(make, field, name, width, format, crop, key),
             seconds=_patience(name),
         )
     except FileNotFoundError:
@@ -120,6 +132,15 @@ def render(
             raise
         # Filed under the blob's name: the source's renditions have been forgotten for good.
         return render(field, blob, width, format, crop)
+
+
+def make(
+    field: "LatentImageField", name: str, width: int, format: str, crop: Crop | None = None
+) -> None:
+    """What ``render`` asks a worker for. Raises ``FileNotFoundError``, ``CodecError``."""
+    key = cache_name(field, name, width, format, crop)
+    if _find(key) is None:
+        _make(field, name, width, format, crop, key)
 
 
 def hand_over(
@@ -149,6 +170,16 @@ def nearest(
     others = sorted(field.widths, key=lambda other: (other < width, abs(other - width)))
     keys = (cache_name(field, name, other, format, crop) for other in others)
     return next((found for key in keys if (found := _find(key)) is not None), None)
+
+
+def placeholder(field: "LatentImageField", name: str) -> bytes | None:
+    """The tiny WebP picture that a row keeps for its page."""
+    if not field.placeholder_field:
+        return None
+    rows = field.model._base_manager.filter(**{field.name: name})
+    kept: str | None = rows.values_list(field.placeholder_field, flat=True).first()
+    _, _, encoded = (kept or "").partition("#")[0].partition("base64,")
+    return base64.b64decode(encoded) or None
 
 
 def read_blob(field: "LatentImageField", name: str) -> bytes:
@@ -203,13 +234,60 @@ def _make(
     return flights.Made(content, saved=False)
 
 
+def _who_makes() -> str:
+    """``here``, ``worker`` or ``later``."""
+    if conf.MISSES != "auto":
+        return conf.MISSES
+    return "here" if any(map(find_spec, ("torch", "onnxruntime"))) else "worker"
+
+
+def _await_worker(
+    field: "LatentImageField", name: str, width: int, format: str, crop: Crop | None, key: str
+) -> flights.Made:
+    deadline = time.monotonic() + _patience(name)
+    _ask_worker(field, name, width, format, crop)
+    while (content := _find(key)) is None:
+        if time.monotonic() > deadline:
+            raise flights.BusyError
+        time.sleep(PAUSE)
+    return flights.Made(content, saved=True)
+
+
+def _ask_for_later(
+    field: "LatentImageField", name: str, width: int, format: str, crop: Crop | None, key: str
+) -> NoReturn:
+    # Nobody gives this lease back: who asks again meanwhile does not ask a worker again.
+    if flights.Lease(f"later/{key}", _patience(name)).take():
+        _ask_worker(field, name, width, format, crop)
+    raise flights.BusyError
+
+
+def _ask_worker(
+    field: "LatentImageField", name: str, width: int, format: str, crop: Crop | None
+) -> None:
+    task = workers.task("render_image")
+    if task is None:
+        raise ModelError("Decoding needs torch, onnxruntime or a Celery worker.")
+    from kombu.exceptions import OperationalError
+
+    try:
+        task.apply_async(
+            (links.label(field), name, width, format, crop), expires=_patience(name), retry=False
+        )
+    except OperationalError as error:
+        logger.exception("No worker can be asked for renditions.")
+        raise flights.BusyError from error
+
+
 def _picture(field: "LatentImageField", name: str, width: int, crop: Crop | None) -> Image.Image:
     """RGB or RGBA, the picture or that part of it, at most ``width`` pixels wide."""
     blob_name = BlobName.parse(name)
     with field.storage.open(name) as stored:
         if blob_name:
             whole, part = _sizes((blob_name.width, blob_name.height), width, crop)
-            picture = codec.decode(stored.read(), width=whole[0], model=conf.MODEL)
+            picture = codec.decode(
+                stored.read(), width=whole[0], model=conf.MODEL, engine=conf.ENGINE
+            )
         else:
             source = pixels.open_image(cast(BinaryIO, stored), max_pixels=conf.MAX_PIXELS)
             natural = pixels.displayed_size(source)

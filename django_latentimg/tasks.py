@@ -4,7 +4,8 @@ from celery import shared_task
 from django.apps import apps
 from django.db import OperationalError
 
-from . import compression
+from . import compression, links, renditions
+from .crops import Crop
 from .fields import LatentImageField
 
 
@@ -27,6 +28,18 @@ def compress_image(model: str, primary_key: str, field: str, source: str) -> str
     if not isinstance(latent_field, LatentImageField):
         raise TypeError(f"{model}.{field} is no LatentImageField.")
     return compression.compress(latent_field, primary_key, source).state
+
+
+@shared_task(name="django_latentimg.render_image", ignore_result=True)
+def render_image(label: str, name: str, width: int, format: str, crop: list[int] | None) -> None:
+    """Make a rendition for a web process that cannot decode, if it is still missing.
+
+    ``label``: ``app_label.model.field``; ``crop``: the values of a ``Crop``.
+    """
+    field = links.find_field(label)
+    if field is None:
+        raise LookupError(f"There is no field {label}.")
+    renditions.make(field, name, width, format, Crop(*crop) if crop else None)
 
 
 @shared_task(name="django_latentimg.free_discarded", ignore_result=True)

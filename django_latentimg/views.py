@@ -223,13 +223,16 @@ def _read(asked: Asked) -> bytes:
 
 
 def _busy(asked: Asked) -> HttpResponse:
-    """The nearest width that has been made, where the site wants that; else 503."""
-    content = renditions.nearest(*asked) if conf.WHEN_BUSY == "nearest" else None
+    """The nearest width that has been made, or the placeholder, as the site wants; else 503."""
+    content = renditions.nearest(*asked) if conf.WHEN_BUSY != "refuse" else None
+    media_type = MEDIA_TYPES[asked.format]
+    if content is None and conf.WHEN_BUSY == "placeholder":
+        content, media_type = renditions.placeholder(asked.field, asked.name), MEDIA_TYPES["webp"]
     if content is None:
-        response = _refuse(503, "Too many pictures are being decoded.")
+        response = _refuse(503, "The picture is not ready.")
         response.headers["Retry-After"] = str(RETRY_AFTER)
     else:
-        response = HttpResponse(content, content_type=MEDIA_TYPES[asked.format])
+        response = HttpResponse(content, content_type=media_type)
         response.headers["Cache-Control"] = NOT_KEPT
     return response
 

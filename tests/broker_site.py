@@ -1,6 +1,8 @@
 """A site in a folder, for tests with a real broker and worker processes of their own.
 
     python -m tests.broker_site upload                   # saves one picture, as a view would
+    python -m tests.broker_site compress                 # without a worker
+    python -m tests.broker_site fetch                    # asks for a rendition, has no engine
     celery -A tests.broker_site worker --pool solo       # kills itself where KILL_AT says
 
 ``SITE_FOLDER`` holds database and files, ``BROKER`` is the broker's URL.
@@ -44,5 +46,25 @@ def upload() -> None:
     Product.objects.create(photo=ContentFile(image_bytes(picture()), "llama.png"))
 
 
-if __name__ == "__main__" and sys.argv[1:] == ["upload"]:
-    upload()
+def compress() -> None:
+    from django.core.management import call_command
+
+    call_command("recompress_images", verbosity=0)
+
+
+def fetch() -> None:
+    """What ``MISSES`` says, from the environment, of a rendition; prints status and size."""
+    from django.test import Client
+
+    from tests.testapp.models import Product
+
+    app.set_current()
+    settings.LATENTIMG = {**settings.LATENTIMG, "MISSES": os.environ["MISSES"]}
+    for engine in ("torch", "onnxruntime"):
+        sys.modules[engine] = None  # type: ignore[assignment] # as if it were not installed
+    response = Client().get(Product.objects.get().photo.rendition(320, "webp").url)
+    print(response.status_code, len(response.content))
+
+
+if __name__ == "__main__":
+    {"upload": upload, "compress": compress, "fetch": fetch}[sys.argv[1]]()

@@ -32,15 +32,17 @@ class Site:
         }
         self.workers: list[subprocess.Popen[bytes]] = []
 
-    def run(self, *arguments: str) -> None:
-        subprocess.run(
+    def run(self, *arguments: str, **environment: str) -> str:
+        """What it printed."""
+        finished = subprocess.run(
             [sys.executable, "-m", *arguments],
-            env=self.environment,
+            env=self.environment | environment,
             cwd=ROOT,
             check=True,
             timeout=60,
             capture_output=True,
         )
+        return finished.stdout.decode()
 
     def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "celery", "-A", "tests.broker_site", "worker"]
@@ -105,6 +107,39 @@ def test_upload__is_compressed_by_the_next_worker_when_one_is_killed(site: Site)
     site.start_worker()
     blob = site.wait_for_blob()
     assert site.files() == {"photos/llama.png", blob}
+
+
+@pytest.mark.parametrize("site", ["rabbitmq", "redis"], indirect=True)
+def test_rendition__is_made_by_a_worker_where_no_engine_is_installed(site: Site):
+    site.run("tests.broker_site", "upload")
+    site.start_worker()
+    site.wait_for_blob()
+    status, size = site.run("tests.broker_site", "fetch", MISSES="worker").split()
+    (made,) = (path for path in (site.folder / "renditions").rglob("*.webp"))
+    assert (status, int(size)) == ("200", made.stat().st_size)
+
+
+@pytest.mark.parametrize("site", ["redis"], indirect=True)
+def test_rendition__is_made_later_for_those_who_come_later(site: Site):
+    site.run("tests.broker_site", "upload")
+    site.start_worker()
+    site.wait_for_blob()
+    status, _ = site.run("tests.broker_site", "fetch", MISSES="later").split()
+    assert status == "503"
+    deadline = time.monotonic() + 30
+    while status != "200" and time.monotonic() < deadline:
+        status, _ = site.run("tests.broker_site", "fetch", MISSES="later").split()
+    assert status == "200"
+
+
+@pytest.mark.parametrize("scheme", ["amqp", "redis"])
+@pytest.mark.parametrize("misses", ["worker", "later"])
+def test_rendition__no_broker_is_no_error_of_ours(scheme: str, misses: str, tmp_path: Path):
+    site = Site(tmp_path, f"{scheme}://127.0.0.1:9//")
+    site.run("tests.broker_site", "upload")
+    site.run("tests.broker_site", "compress")
+    status, _ = site.run("tests.broker_site", "fetch", MISSES=misses).split()
+    assert status == "503"
 
 
 @pytest.mark.parametrize("scheme", ["amqp", "redis"])

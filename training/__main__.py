@@ -23,6 +23,7 @@ def main() -> None:
     commands.add_parser("denoise", help="train the bundled denoiser, or go on; write it")
     export = commands.add_parser("export", help="write the bundled model from a run")
     export.add_argument("config", type=Path)
+    commands.add_parser("graphs", help="write the bundled decoder's graphs for onnxruntime")
     validate = commands.add_parser("validate", help="measure a run on held-out photographs")
     validate.add_argument("config", type=Path)
     arguments = parser.parse_args()
@@ -54,6 +55,11 @@ def main() -> None:
 
         legibility()
         return
+    if arguments.command == "graphs":
+        from .graphs import export_graphs
+
+        export_graphs(WEIGHTS / "lite")
+        return
     lpips = arguments.shared / "metrics/lpips_squeeze"
     if arguments.command == "perceive":
         from .perceive import perceive
@@ -78,8 +84,10 @@ def main() -> None:
         measure(run, corpus, teacher, lpips)
     else:
         from .export import export_model
+        from .graphs import export_graphs
 
         export_model(run, WEIGHTS / "lite")
+        export_graphs(WEIGHTS / "lite")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from .guard import Guard, Verdict
+    from .models import Engine
     from .refine import Progress
 
 Quantizer = Literal["uniform", "palette", "palette-undithered"]
@@ -100,16 +101,22 @@ def encode(
 
 
 def decode(
-    blob: bytes, *, width: int | None = None, model: str = "lite", denoiser: str | None = None
+    blob: bytes,
+    *,
+    width: int | None = None,
+    model: str = "lite",
+    denoiser: str | None = None,
+    engine: "Engine" = "auto",
 ) -> Image.Image:
     """The picture, RGB or RGBA, ``width`` pixels wide or in full; never scaled up.
 
     A smaller picture comes from the smallest of the decoder's outputs that covers it, so it costs
     less. ``denoiser``: for a ``model`` that was not trained on quantised latents, ``bundled``, or
-    the folder or hub id of a Stable Diffusion 1.x pipeline or a ``UNet2DModel``. Raises
-    ``BlobError``, ``ModelError``.
+    the folder or hub id of a Stable Diffusion 1.x pipeline or a ``UNet2DModel``. ``engine``:
+    ``torch`` or ``onnxruntime``, which has the bundled decoder only. Raises ``BlobError``,
+    ``ModelError``.
     """
-    from .models import load_model
+    from .models import load_decoder
 
     latent = Latent.from_bytes(blob)
     full = latent.width, latent.height
@@ -126,7 +133,7 @@ def decode(
 
             latents = load_denoiser(denoiser).denoise(latents, hints, step=step)
             hints, step = np.zeros_like(hints), 0.0
-        rgb = load_model(model).decode(latents, hints, step=step, scale=scale)
+        rgb = load_decoder(model, engine).decode(latents, hints, step=step, scale=scale)
     else:
         rgb = latent.image()
     patches = latent.patches()

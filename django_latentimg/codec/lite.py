@@ -30,13 +30,6 @@ SCALES = (8, 4, 2, 1)
 HINTS = 8
 """Planes of what the prior tells the decoder."""
 
-MARGIN = 21
-"""Latent pixels around a tile that can influence its inside (receptive field's radius).
-
-Encoder: two for each block at 1/8 (16) and its last convolution 1; half of that at 1/4 (4 + 1), a
-quarter at 1/2 (2 + 1): 17 + 2.5 + 0.75, rounded up. The decoder has fewer blocks.
-"""
-
 
 def conv(channels_in: int, channels_out: int) -> nn.Conv2d:
     """3×3, same size."""

@@ -1,16 +1,17 @@
 """Latent models: load one by name, encode pixels to latents, decode latents to pixels.
 
-torch and diffusers are imported when a model is loaded, not before. All models share Stable
-Diffusion 1.x's scaled latent space, so what one encodes any other decodes.
+torch, diffusers and onnxruntime are imported when a model is loaded, not before. All models share
+Stable Diffusion 1.x's scaled latent space, so what one encodes any other decodes.
 """
 
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,17 @@ TILE = 128
 """Side of a tile, latent pixels: 1024 pixels of the picture."""
 
 LITE_FOLDER = Path(__file__).parent / "weights" / "lite"
+LITE_MARGIN = 21
+"""Latent pixels around a tile that can influence its inside (receptive field's radius).
+
+Encoder: two for each block at 1/8 (16) and its last convolution 1; half of that at 1/4 (4 + 1), a
+quarter at 1/2 (2 + 1): 17 + 2.5 + 0.75, rounded up. The decoder has fewer blocks.
+"""
+
+Engine = Literal["auto", "torch", "onnxruntime"]
+"""What runs the decoder. ``auto``: torch where it is installed, which is faster; a web node that
+only decodes is smaller with onnxruntime."""
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 INSTALL = "install django-latentimg[worker]"
 
@@ -53,15 +65,63 @@ def spans(length: int, margin: int) -> list[Span]:
     ]  # fmt: skip
 
 
-class LatentModel(ABC):
-    """Encoder and decoder that share one latent space.
+class Decoder(ABC):
+    """Latents to pixels, tile by tile.
 
-    Pictures larger than a tile are processed tile by tile, each with a margin of the receptive
-    field around it, so memory is bounded and no seam shows.
+    Each tile has a margin of the receptive field around it, so memory is bounded and no seam shows.
     """
 
     margin: int
     """Latent pixels around a tile that influence its inside."""
+
+    @abstractmethod
+    def decode_tile(
+        self, latents: NDArray[np.float32], hints: NDArray[np.float32], step: float, scale: int
+    ) -> NDArray[np.uint8]:
+        """As ``decode``, at once."""
+
+    def tiles(self, height: int, width: int) -> Iterator[tuple[Span, Span]]:
+        for rows in spans(height, self.margin):
+            for columns in spans(width, self.margin):
+                yield rows, columns
+
+    def decode(
+        self,
+        latents: NDArray[np.float32],
+        hints: NDArray[np.float32] | None = None,
+        *,
+        step: float = 0.0,
+        scale: int = 1,
+    ) -> NDArray[np.uint8]:
+        """float32 scaled latents (4, h, w) -> uint8 (8h/scale, 8w/scale, 3) sRGB.
+
+        ``hints``: of ``Latent``, float32 (8, h, w), and ``step``: of the quantiser the latents went
+        through; none and 0 for latents that were never quantised. ``scale``: 1, 2, 4 or 8.
+        """
+        _, height, width = latents.shape
+        if hints is None:
+            hints = np.zeros((8, height, width), np.float32)
+        cell = 8 // scale
+        rgb = np.empty((height * cell, width * cell, 3), np.uint8)
+        for rows, columns in self.tiles(height, width):
+            window = (
+                slice(None),
+                slice(rows.outer_start, rows.outer_stop),
+                slice(columns.outer_start, columns.outer_stop),
+            )
+            result = self.decode_tile(latents[window], hints[window], step, scale)
+            rgb[
+                rows.start * cell : rows.stop * cell, columns.start * cell : columns.stop * cell
+            ] = result[
+                (rows.start - rows.outer_start) * cell : (rows.stop - rows.outer_start) * cell,
+                (columns.start - columns.outer_start) * cell : (columns.stop - columns.outer_start)
+                * cell,
+            ]
+        return rgb
+
+
+class LatentModel(Decoder):
+    """Encoder and decoder in torch that share one latent space; the encoder tiles as well."""
 
     def __init__(self, network: "torch.nn.Module") -> None:
         import torch
@@ -79,11 +139,6 @@ class LatentModel(ABC):
     def to_pixels(self, latents: "Tensor", hints: "Tensor", step: float, scale: int) -> "Tensor":
         """Scaled latents (1, 4, h, w) and what ``Latent.hints()`` says of them (1, 8, h, w) ->
         float (1, 3, 8h/scale, 8w/scale) about [-1, 1]."""
-
-    def tiles(self, height: int, width: int) -> Iterator[tuple[Span, Span]]:
-        for rows in spans(height, self.margin):
-            for columns in spans(width, self.margin):
-                yield rows, columns
 
     def encode(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 (H, W, 3) sRGB, H and W multiples of 8 -> float32 scaled latents (4, H/8, W/8)."""
@@ -107,59 +162,31 @@ class LatentModel(ABC):
             ]
         return latents
 
-    def decode(
-        self,
-        latents: NDArray[np.float32],
-        hints: NDArray[np.float32] | None = None,
-        *,
-        step: float = 0.0,
-        scale: int = 1,
+    def decode_tile(
+        self, latents: NDArray[np.float32], hints: NDArray[np.float32], step: float, scale: int
     ) -> NDArray[np.uint8]:
-        """float32 scaled latents (4, h, w) -> uint8 (8h/scale, 8w/scale, 3) sRGB.
-
-        ``hints``: of ``Latent``, float32 (8, h, w), and ``step``: of the quantiser the latents went
-        through; none and 0 for latents that were never quantised. ``scale``: 1, 2, 4 or 8.
-        """
         import torch
 
-        _, height, width = latents.shape
-        if hints is None:
-            hints = np.zeros((8, height, width), np.float32)
-        cell = 8 // scale
-        rgb = np.empty((height * cell, width * cell, 3), np.uint8)
-        for rows, columns in self.tiles(height, width):
-            window = (
-                slice(None),
-                slice(rows.outer_start, rows.outer_stop),
-                slice(columns.outer_start, columns.outer_stop),
-            )
-            with torch.inference_mode():
-                part, told = (
-                    torch.from_numpy(planes[window][None].copy()).to(
-                        self.device, memory_format=torch.channels_last
-                    )
-                    for planes in (latents, hints)
+        with torch.inference_mode():
+            part, told = (
+                torch.from_numpy(planes[None].copy()).to(
+                    self.device, memory_format=torch.channels_last
                 )
-                pixels = self.to_pixels(part, told, step, scale)[0] * 127.5 + 127.5
-                result = pixels.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-            rgb[
-                rows.start * cell : rows.stop * cell, columns.start * cell : columns.stop * cell
-            ] = result[
-                (rows.start - rows.outer_start) * cell : (rows.stop - rows.outer_start) * cell,
-                (columns.start - columns.outer_start) * cell : (columns.stop - columns.outer_start)
-                * cell,
-            ]
-        return rgb
+                for planes in (latents, hints)
+            )
+            pixels = self.to_pixels(part, told, step, scale)[0] * 127.5 + 127.5
+            rounded = pixels.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
+            result: NDArray[np.uint8] = rounded.cpu().numpy()
+            return result
 
 
 class LiteModel(LatentModel):
     """The bundled networks; in bfloat16 where the processor multiplies that natively."""
 
-    def __init__(self, network: "torch.nn.Module") -> None:
-        from .lite import MARGIN
+    margin = LITE_MARGIN
 
+    def __init__(self, network: "torch.nn.Module") -> None:
         super().__init__(network)
-        self.margin = MARGIN
         self.bfloat16 = _multiplies_bfloat16(self.device)
         """Half the time; float32 where False. Decoded pictures differ by a level here and there.
 
@@ -248,6 +275,23 @@ def _fingerprint(network: "torch.nn.Module") -> str:
 
 LOADING = Lock()
 """Threads that come first together would all load it, and diffusers' lazy imports fail then."""
+
+
+def load_decoder(name: str, engine: Engine = "auto") -> Decoder:
+    """Of ``load_model``, or for ``lite`` the same networks in onnxruntime.
+
+    Kept for the life of the process. Raises ``ModelError``, which says what to do.
+    """
+    if engine == "auto":
+        engine = "onnxruntime" if name == "lite" and not find_spec("torch") else "torch"
+    if engine == "torch":
+        return load_model(name)
+    if name != "lite":
+        raise ModelError(f"Latent model {name!r} needs torch: {INSTALL}.")
+    from .onnx_decoder import load_lite
+
+    with LOADING:
+        return load_lite()
 
 
 def load_model(name: str) -> LatentModel:
