@@ -9,7 +9,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, storages
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from django_latentimg import codec, flights, renditions
 from django_latentimg.codec import pixels
@@ -204,6 +204,23 @@ def test_render__same_bytes_every_time(format):
 
 
 # What goes wrong
+
+
+@pytest.mark.parametrize("store", [store_blob, store_source])
+@pytest.mark.parametrize("format", FORMATS)
+def test_render__says_that_it_is_srgb(store, format):
+    """easy-thumbnails#366: colours must not depend on who guesses the profile."""
+    name = store(PHOTO, "photos/llama.png")
+    rendition = renditions.render(PHOTO, name, 320, format)
+    if format == "avif":
+        # Primaries of BT.709, sRGB's curve (ITU-T H.273), in the colour information box.
+        assert b"colrnclx\x00\x01\x00\x0d" in rendition
+        return
+    profile = opened(rendition).info["icc_profile"]
+    described = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(profile)))
+    assert "sRGB" in described
+    assert len(profile) < 600
+    assert profile[24:36] == renditions.PROFILE_DATE, "two nodes would make different bytes"
 
 
 def test_render__missing_file():

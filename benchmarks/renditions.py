@@ -1,0 +1,235 @@
+"""How renditions are made: ``python -m benchmarks.renditions``.
+
+Two questions. Which quality of WebP and JPEG shows as much as AVIF's (SSIMULACRA2 of the encoded
+rendition beside the picture that was encoded)? Chosen on photographs of the training set, shown on
+the products. And what does it change to scale in linear light, or to let libvips scale, and what
+does it cost? Writes ``benchmarks/results/renditions.csv`` and ``renditions.md``.
+"""
+
+import argparse
+import csv
+import io
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from django_latentimg import codec
+from django_latentimg.renditions import ENCODERS
+
+from .codec import read
+from .lite_model import RESULTS
+from .metrics import ssimulacra2
+
+WIDTHS = (320, 640)
+QUALITIES = {
+    "avif": range(40, 81, 5),
+    "webp": range(60, 96, 5),
+    "jpeg": range(60, 96, 5),
+}
+SHARPEN = 0.3
+"""Of the difference to a blurred copy (radius 1 pixel)."""
+LARGE = 12_000_000
+"""Pixels of the picture that is scaled for time."""
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--shared", default="../shared", type=Path)
+    arguments.add_argument("--pictures", default=24, type=int)
+    given = arguments.parse_args()
+
+    rows = []
+    for name in ("train", "products"):
+        paths = sorted((given.shared / "photos" / name).rglob("*.webp"))
+        for path in paths[:: max(1, len(paths) // given.pictures)][: given.pictures]:
+            for picture in shown(path):
+                rows += [{"set": name, "picture": path.stem} | row for row in encoded(picture)]
+    with (RESULTS / "renditions.csv").open("w", newline="") as target:
+        writer = csv.DictWriter(target, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    products = sorted((given.shared / "photos/products").glob("*.webp"))
+    text = "\n".join([*table(rows), "", *scaling(products[: given.pictures]), ""])
+    (RESULTS / "renditions.md").write_text(text)
+    print(text)
+
+
+def shown(path: Path) -> Iterator[Image.Image]:
+    """Of a blob, in each width: what is encoded."""
+    blob = codec.encode(Image.fromarray(read(path)))
+    for width in WIDTHS:
+        yield codec.decode(blob, width=width)
+
+
+def encoded(picture: Image.Image) -> Iterator[dict[str, Any]]:
+    rgb = np.asarray(picture)
+    for format, qualities in QUALITIES.items():
+        for quality in qualities:
+            file = io.BytesIO()
+            picture.save(file, format, **ENCODERS[format] | {"quality": quality})
+            with Image.open(file) as opened:
+                score = ssimulacra2(rgb, np.asarray(opened.convert("RGB")))
+            yield {
+                "width": picture.width,
+                "format": format,
+                "quality": quality,
+                "bytes": len(file.getvalue()),
+                "ssimulacra2": round(score, 2),
+            }
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """The qualities that come nearest to AVIF's, on the training photographs."""
+
+    def of(name: str, format: str, quality: int, key: str) -> list[float]:
+        return [
+            float(row[key])
+            for row in rows
+            if (row["set"], row["format"], row["quality"]) == (name, format, quality)
+        ]
+
+    reference = ENCODERS["avif"]["quality"]
+    target = statistics.mean(of("train", "avif", reference, "ssimulacra2"))
+    lines = [
+        "## Equal quality",
+        "",
+        f"Renditions of blobs, {' and '.join(map(str, WIDTHS))} pixels wide, beside the decoded "
+        "picture. *Nearest*: the quality, in steps of five and between them by a straight line, "
+        f"that on the training photographs comes to AVIF's {target:.1f} at {reference}. *Used*: "
+        "what the package uses.",
+        "",
+        "| format | nearest | used | SSIMULACRA2, products: mean | lowest tenth | bytes × AVIF |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for format, qualities in QUALITIES.items():
+        means = [statistics.mean(of("train", format, q, "ssimulacra2")) for q in qualities]
+        nearest = float(np.interp(target, means, list(qualities)))
+        used = ENCODERS[format]["quality"]
+        grid = list(qualities)
+        low = max(q for q in grid if q <= used)
+        high = min(q for q in grid if q >= used)
+        share = (used - low) / (high - low) if high > low else 0.0
+        scores, sizes = (
+            [
+                (1 - share) * one + share * other
+                for one, other in zip(
+                    of("products", format, low, key),
+                    of("products", format, high, key),
+                    strict=True,
+                )
+            ]
+            for key in ("ssimulacra2", "bytes")
+        )
+        avif = statistics.mean(of("products", "avif", reference, "bytes"))
+        lines.append(
+            f"| {format} | {nearest:.0f} | {used} | {statistics.mean(scores):.1f} | "
+            f"{np.quantile(scores, 0.1):.1f} | {statistics.mean(sizes) / avif:.2f} |"
+        )
+    return lines
+
+
+def scaling(paths: list[Path]) -> list[str]:
+    """What linear light and sharpening change, and what libvips and linear light cost."""
+    changes: dict[str, list[float]] = {"linear light": [], "sharpened": []}
+    darker = []
+    for path in paths:
+        source = read(path)
+        for width in WIDTHS:
+            size = width, round(source.shape[0] * width / source.shape[1])
+            if width >= source.shape[1]:
+                continue
+            plain, linear = in_gamma(source, size), in_linear_light(source, size)
+            changes["linear light"].append(ssimulacra2(linear, plain))
+            changes["sharpened"].append(ssimulacra2(linear, sharpened(plain)))
+            darker.append(float(linear.mean() - plain.mean()))
+    side = round(LARGE**0.5)
+    large = np.asarray(Image.fromarray(read(paths[0])).resize((side, side)))
+    file = io.BytesIO()
+    Image.fromarray(large).save(file, "JPEG", quality=90)
+    jpeg, size = file.getvalue(), (400, 400)
+    ways: dict[str, Callable[[], object]] = {
+        "Pillow, draft, Lanczos": lambda: in_gamma(draft(jpeg), size),
+        "the same in linear light": lambda: in_linear_light(draft(jpeg), size),
+        "libvips, thumbnail": lambda: vips(jpeg),
+        "libvips in linear light": lambda: vips(jpeg, linear=True),
+    }
+    seconds = {name: best_of(way) for name, way in ways.items()}
+    first = seconds["Pillow, draft, Lanczos"]
+    return [
+        "## Scaling",
+        "",
+        f"Lanczos on sRGB samples, as used, beside Lanczos in linear light: SSIMULACRA2 "
+        f"{statistics.median(changes['linear light']):.1f} (median of the products; lowest "
+        f"{min(changes['linear light']):.1f}); with a sharpening of {SHARPEN} "
+        f"{statistics.median(changes['sharpened']):.1f} (lowest {min(changes['sharpened']):.1f}). "
+        f"Linear light is lighter by {statistics.median(darker):.2f} levels in the median, at "
+        f"most {max(darker):.2f}.",
+        "",
+        "From a JPEG of 12 megapixels to 400 pixels of width, before encoding:",
+        "",
+        "| | ms | × |",
+        "| --- | --- | --- |",
+        *(f"| {name} | {1000 * s:.0f} | {s / first:.2f} |" for name, s in seconds.items()),
+    ]
+
+
+Rgb = NDArray[np.uint8]
+
+
+def in_gamma(rgb: Rgb, size: tuple[int, int]) -> Rgb:
+    return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))
+
+
+def in_linear_light(rgb: Rgb, size: tuple[int, int]) -> Rgb:
+    planes = [
+        np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.LANCZOS))
+        for plane in np.moveaxis(TO_LINEAR[rgb], -1, 0)
+    ]
+    linear = np.stack(planes, -1).clip(0, 1)
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.asarray(np.rint(255 * encoded), np.uint8)
+
+
+LEVELS = np.arange(256) / 255
+TO_LINEAR = np.where(LEVELS <= 0.04045, LEVELS / 12.92, ((LEVELS + 0.055) / 1.055) ** 2.4).astype(
+    np.float32
+)
+
+
+def sharpened(rgb: Rgb) -> Rgb:
+    from PIL import ImageFilter
+
+    mask = ImageFilter.UnsharpMask(radius=1, percent=round(100 * SHARPEN), threshold=0)
+    return np.asarray(Image.fromarray(rgb).filter(mask))
+
+
+def draft(jpeg: bytes) -> Rgb:
+    with Image.open(io.BytesIO(jpeg)) as opened:
+        opened.draft(None, (800, 800))
+        return np.asarray(opened)
+
+
+def vips(jpeg: bytes, *, linear: bool = False) -> Rgb:
+    import pyvips
+
+    image = pyvips.Image.thumbnail_buffer(jpeg, 400, linear=linear)
+    return np.asarray(image.numpy())
+
+
+def best_of(work: Callable[[], object]) -> float:
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+if __name__ == "__main__":
+    main()
