@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import matplotlib
 import numpy as np
 import skimage
 import sklearn
@@ -36,6 +37,8 @@ SHOWN = 160
 """Pixels of the square that is shown, at twice the size: the one in the middle."""
 ZOOM = 2
 COLUMNS = 4
+FONT = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
+"""Pillow's own has no ü."""
 LARGEST_FILE = 250_000
 
 QUALITIES = tuple(float(quality) for quality in range(101))
@@ -175,7 +178,7 @@ def draw(path: Path) -> str:
     files = at_equal_bytes(rgb)
     shown = {"source": rgb} | {name: file.rgb for name, file in files.items()}
     left, top = ((length - SHOWN) // 2 for length in (rgb.shape[1], rgb.shape[0]))
-    font = ImageFont.load_default(16)
+    font = ImageFont.truetype(FONT, 14)
     side, gap, caption = ZOOM * SHOWN, 8, 24
     rows = -(-len(shown) // COLUMNS)
     size = COLUMNS * (side + gap) - gap, rows * (side + caption)

@@ -73,6 +73,8 @@ def test_check_settings__unknown_storage(settings):
         *(("MAX_DECODES", value) for value in (0, 1.5, "2")),
         *(("MAX_WAITING", value) for value in (-1, None)),
         ("WHEN_BUSY", "panic"),
+        ("ENGINE", "tensorflow"),
+        ("MISSES", None),
         ("GRACE", -1),
     ],
 )

@@ -176,8 +176,10 @@ def browser() -> Iterator[Any]:
 class Visit:
     """A page in a window of its own, with all that went wrong in it."""
 
-    def __init__(self, browser: Any, width: int, height: int) -> None:
-        self.context = browser.new_context(viewport={"width": width, "height": height})
+    def __init__(self, browser: Any, width: int, height: int, density: float) -> None:
+        self.context = browser.new_context(
+            viewport={"width": width, "height": height}, device_scale_factor=density
+        )
         self.context.set_default_timeout(PATIENCE * 1000)
         self.page = self.context.new_page()
         self.complaints: list[str] = []
@@ -231,8 +233,8 @@ class Visit:
 
 
 @contextmanager
-def visit(browser: Any, width: int, height: int) -> Iterator[Visit]:
-    visited = Visit(browser, width, height)
+def visit(browser: Any, width: int, height: int, density: float = 1) -> Iterator[Visit]:
+    visited = Visit(browser, width, height, density)
     try:
         yield visited
     finally:
@@ -313,13 +315,28 @@ def test_demo__interrupted__stops_its_worker(first_run: tuple[Shop, str]) -> Non
             os.kill(running.worker, 0)
 
 
+in_every_window = pytest.mark.parametrize(
+    ("width", "height", "density"),
+    [
+        (width, height, density)
+        for width, height in ((390, 844), (834, 1112), (1440, 900))
+        for density in (1, 3)
+    ],
+)
+
+
 @needs_browser
-@pytest.mark.parametrize(("width", "height"), [(390, 844), (1440, 900)])
+@in_every_window
 def test_prints__every_picture_complete_right_width_and_in_its_place(
-    first_run: tuple[Shop, str], server: Server, browser: Any, width: int, height: int
+    first_run: tuple[Shop, str],
+    server: Server,
+    browser: Any,
+    width: int,
+    height: int,
+    density: float,
 ) -> None:
     shop, _ = first_run
-    with visit(browser, width, height) as visited:
+    with visit(browser, width, height, density) as visited:
         visited.page.goto(server.url)
         visited.scroll_through()
         images = visited.images()
@@ -334,11 +351,75 @@ def test_prints__every_picture_complete_right_width_and_in_its_place(
 
 
 @needs_browser
-@pytest.mark.parametrize(("width", "height"), [(390, 844), (1440, 900)])
-def test_product__panel_tells_the_bytes_that_the_browser_got(
-    server: Server, browser: Any, width: int, height: int
+def test_prints__a_placeholder_of_its_colours_until_a_picture_is_there(
+    server: Server, browser: Any
 ) -> None:
-    with visit(browser, width, height) as visited:
+    with visit(browser, 390, 844) as visited:
+        held: list[Any] = []
+        released: list[bool] = []
+
+        def hold(route: Any) -> None:
+            if released:
+                route.continue_()
+            else:
+                held.append(route)
+
+        visited.page.route("**/*.avif", hold)
+        visited.page.goto(server.url, wait_until="domcontentloaded")
+        visited.page.wait_for_function("document.images[0].complete === false")
+        wait_for(lambda: held, "the browser to ask for a picture")
+        before = visited.page.evaluate(
+            """() => [...document.images].map((image) => ({
+                style: getComputedStyle(image).backgroundImage,
+                height: image.getBoundingClientRect().height,
+                ratio: image.width / image.height - image.getAttribute("width")
+                    / image.getAttribute("height"),
+            }))"""
+        )
+        assert len(before) == PRINTS
+        for image in before:
+            assert image["style"].startswith('url("data:image/webp;base64,')
+            assert image["height"] > 100
+            assert abs(image["ratio"]) < 0.02
+        released.append(True)
+        for route in held:
+            route.continue_()
+        visited.scroll_through()
+        assert visited.shifts() == []
+
+
+@needs_browser
+def test_prints__by_keyboard_and_by_ear(server: Server, browser: Any) -> None:
+    with visit(browser, 1440, 900) as visited:
+        page = visited.page
+        page.goto(server.url)
+        page.keyboard.press("Tab")
+        focused = page.locator(":focus")
+        assert focused.inner_text() == "Skip to the content"
+        box = focused.bounding_box()
+        assert box["y"] >= 0, "who tabs to it sees it"
+        page.keyboard.press("Enter")
+        assert page.url.endswith("#main")
+        page.keyboard.press("Tab")
+        assert page.evaluate(
+            "document.activeElement.matches('.card a')"
+            " && getComputedStyle(document.activeElement).outlineStyle !== 'none'"
+        )
+        pictures = page.get_by_role("img").all()
+        names = [picture.get_attribute("alt") for picture in pictures]
+        assert len(names) == PRINTS
+        assert all(names)
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/prints/**")
+        assert page.get_by_role("heading", level=1).inner_text() in names
+
+
+@needs_browser
+@in_every_window
+def test_product__panel_tells_the_bytes_that_the_browser_got(
+    server: Server, browser: Any, width: int, height: int, density: float
+) -> None:
+    with visit(browser, width, height, density) as visited:
         visited.page.goto(f"{server.url}prints/3/deep-field/")
         got = visited.page.locator("#arrived [data-bytes]")
         visited.page.wait_for_function("span => span.textContent !== '…'", arg=got.element_handle())

@@ -1,4 +1,5 @@
 import asyncio
+import base64
 import threading
 from io import BytesIO
 
@@ -684,3 +685,21 @@ def test_rendition__busy_and_the_nearest_width_will_do(client, settings):
         assert "ETag" not in response
         assert "Vary" not in response
         assert_refused(client.get(url(name, 320, "avif")), 503)
+
+
+@pytest.mark.django_db
+def test_rendition__busy_and_the_placeholder_will_do(client, busy):
+    busy.LATENTIMG = {**busy.LATENTIMG, "WHEN_BUSY": "placeholder"}
+    name = store_blob(PHOTO, "photos/llama.png")
+    link = url(name, 320, "webp")
+    assert_refused(client.get(link), 503)
+    tiny = image_bytes(picture(24, 16), "WEBP")
+    kept = f"data:image/webp;base64,{base64.b64encode(tiny).decode()}#102030"
+    Product.objects.create(photo=name)
+    assert_refused(client.get(link), 503)
+    Product.objects.update(photo_placeholder=kept)
+    response = client.get(link)
+    assert (response.status_code, response.content) == (200, tiny)
+    assert response["Content-Type"] == "image/webp"
+    assert response["Cache-Control"] == "no-store"
+    assert "ETag" not in response
