@@ -2,6 +2,7 @@
 # make test   everything that can run here
 # make lint   ruff and mypy
 # make benchmark-codec   ours beside JPEG, WebP, AVIF and JPEG XL; takes hours
+# make benchmark-delivery  beside other image apps for Django, which it installs
 # make build  sdist and wheel, in dist/
 #
 # PYTHON makes the virtual environment, VENV is its folder, ADDRESS is where the demo serves,
@@ -20,7 +21,7 @@ dev_installed := $(VENV)/.dev-installed
 postgres_answers := $(python) -m django dbshell --settings tests.settings_postgres \
 	-- --no-password --command "SELECT 1" >/dev/null 2>&1
 
-.PHONY: demo test lint build benchmark-codec
+.PHONY: demo test lint build benchmark-codec benchmark-delivery
 
 demo: $(demo_installed)
 	$(python) example_project/manage.py demo --address $(ADDRESS)
@@ -43,6 +44,10 @@ lint: $(dev_installed)
 
 benchmark-codec: $(dev_installed)
 	$(python) -m benchmarks.codec $(BENCHMARK_ARGS)
+
+benchmark-delivery: $(dev_installed)
+	$(pip_install) -r requirements-peers.txt
+	$(python) -m benchmarks.delivery $(BENCHMARK_ARGS)
 
 build: $(dev_installed)
 	$(python) -m build
