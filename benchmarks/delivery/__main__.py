@@ -150,9 +150,9 @@ def report(found: dict[str, Found]) -> str:
         f"*First miss*: a rendition of {FIRST} pixels of a photograph of 12 megapixels, ours of "
         "the blob, the others of their JPEG; of django-pictures all renditions, because it makes "
         f"none alone. *Stampede*: {CROWDS[0]} or {CROWDS[1]} who ask for it at once, over "
-        f"{PROCESSES} processes: saves, files left, who got an error. *Bytes*: of one photograph of 1280 × 960 "
-        "with all renditions (ours in three formats, with its source), and the files that are left "
-        "after it was replaced, and then deleted.",
+        f"{PROCESSES} processes: saves, files left, who got an error. *Bytes*: of one "
+        "photograph of 1280 × 960 with all renditions (ours in three formats, with its source), "
+        "and the files that are left after it was replaced, and then deleted.",
         "",
         "| | first miss, ms | × median peer | "
         + " | ".join(f"{people}: saves, files, errors" for people in CROWDS)
