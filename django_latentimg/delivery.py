@@ -8,6 +8,8 @@ By storage: ``LATENTIMG["SEND"] = {"renditions": "redirect"}``, with one of
     "x-sendfile"             Apache (mod_xsendfile) and others send the local file
 """
 
+import os
+
 from django.core.files.storage import Storage
 from django.http import HttpResponse, HttpResponseRedirect
 from django.utils.encoding import filepath_to_uri
@@ -41,7 +43,9 @@ def hand_over(method: str, storage: Storage, name: str, url: str | None) -> Http
         response.headers["Cache-Control"] = f"max-age={seconds}"
         return response
     if method == X_SENDFILE:
-        return HttpResponse(headers={"X-Sendfile": storage.path(name)})
+        # The bytes of the path; Django would write other letters than Latin-1's as MIME does.
+        path = os.fsencode(storage.path(name)).decode("latin-1")
+        return HttpResponse(headers={"X-Sendfile": path})
     location = method.removeprefix(X_ACCEL).rstrip("/")
     return HttpResponse(headers={"X-Accel-Redirect": f"{location}/{filepath_to_uri(name)}"})
 
