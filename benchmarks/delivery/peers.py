@@ -192,11 +192,17 @@ PEERS = {
         pictures_attributes,
         '{% load pictures %}{% picture p.photo img_alt="x" %}',
         pictures_fetch,
-        {"PICTURES": {"USE_PLACEHOLDERS": False, "PIXEL_DENSITIES": [1]}},
+        {
+            "PICTURES": {
+                "USE_PLACEHOLDERS": False,
+                "PIXEL_DENSITIES": [1],
+                "PROCESSOR": "pictures.tasks._process_picture",  # at once, not by Celery
+            }
+        },
     ),
     "wagtail": Peer(
         "wagtail",
-        ("wagtail.images", "wagtail", "taggit"),
+        ("wagtail.images", "wagtail.admin", "wagtail", "taggit"),
         wagtail_attributes,
         "{% load wagtailimages_tags %}{% srcset_image p.photo width-{"
         + ",".join(map(str, WIDTHS))

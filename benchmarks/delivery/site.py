@@ -29,7 +29,7 @@ def configure(folder: Path) -> None:
     def storage(name: str) -> dict[str, Any]:
         return {
             "BACKEND": "benchmarks.delivery.counted.Storage",
-            "OPTIONS": {"location": folder / name},
+            "OPTIONS": {"location": str(folder / name)},
         }
 
     settings.configure(
