@@ -10,19 +10,18 @@ import argparse
 import csv
 import io
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from django_latentimg import codec
 from django_latentimg.renditions import ENCODERS
 
-from .codec import read
+from .codec import fastest, read
 from .lite_model import RESULTS
 from .metrics import ssimulacra2
 
@@ -159,7 +158,7 @@ def scaling(paths: list[Path]) -> list[str]:
         "libvips, thumbnail": lambda: vips(jpeg),
         "libvips in linear light": lambda: vips(jpeg, linear=True),
     }
-    seconds = {name: best_of(way) for name, way in ways.items()}
+    seconds = {name: fastest(way) for name, way in ways.items()}
     first = seconds["Pillow, draft, Lanczos"]
     return [
         "## Scaling",
@@ -203,8 +202,6 @@ TO_LINEAR = np.where(LEVELS <= 0.04045, LEVELS / 12.92, ((LEVELS + 0.055) / 1.05
 
 
 def sharpened(rgb: Rgb) -> Rgb:
-    from PIL import ImageFilter
-
     mask = ImageFilter.UnsharpMask(radius=1, percent=round(100 * SHARPEN), threshold=0)
     return np.asarray(Image.fromarray(rgb).filter(mask))
 
@@ -220,15 +217,6 @@ def vips(jpeg: bytes, *, linear: bool = False) -> Rgb:
 
     image = pyvips.Image.thumbnail_buffer(jpeg, 400, linear=linear)
     return np.asarray(image.numpy())
-
-
-def best_of(work: Callable[[], object]) -> float:
-    times = []
-    for _ in range(5):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return min(times)
 
 
 if __name__ == "__main__":

@@ -108,6 +108,10 @@ def _is(kind: type | tuple[type, ...], model: type[models.Model], name: str) -> 
         return False
 
 
+def _one_of(values: Iterable[str]) -> str:
+    return " or ".join(map(repr, values))
+
+
 @register
 def check_settings(**_: Any) -> list[CheckMessage]:
     """The ``LATENTIMG`` dictionary: E010 to E013, E015; what is installed: W001."""
@@ -118,14 +122,9 @@ def check_settings(**_: Any) -> list[CheckMessage]:
             ("MAX_DECODES", range(1, 1001), "an integer from 1 to 1000"),
             ("MAX_WAITING", range(100_001), "an integer from 0 to 100000"),
             ("GRACE", range(31_536_001), "an integer from 0 to 31536000"),
-            *(
-                (key, values, " or ".join(map(repr, values)))
-                for key, values in (
-                    ("ENGINE", ENGINES),
-                    ("MISSES", MISSES),
-                    ("WHEN_BUSY", WHEN_BUSY),
-                )
-            ),
+            ("ENGINE", ENGINES, _one_of(ENGINES)),
+            ("MISSES", MISSES, _one_of(MISSES)),
+            ("WHEN_BUSY", WHEN_BUSY, _one_of(WHEN_BUSY)),
         ):
             value = getattr(conf, key)
             if value not in allowed:

@@ -22,6 +22,7 @@ from . import counted
 from .peers import PEERS, WIDTHS, as_jpeg
 
 PEER = PEERS[os.environ["PEER"]]
+OURS = PEER.package == "django-latentimg"
 ON_PAGE = 50
 
 
@@ -68,7 +69,7 @@ def configure(folder: Path) -> None:
         MEDIA_ROOT=folder / "files",
         MEDIA_URL="/media/",
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        ROOT_URLCONF="benchmarks.delivery.urls" if PEER.package == "django-latentimg" else "",
+        ROOT_URLCONF="benchmarks.delivery.urls" if OURS else "",
         LATENTIMG={"RENDITION_STORAGE": "renditions", "EFFORT": 0, "GRACE": 0},
         **PEER.settings,
     )
@@ -100,7 +101,7 @@ def create(width: int, height: int, seed: int) -> Any:
     file = ContentFile(as_jpeg(photograph(width, height, seed)), f"{seed}.jpg")
     PEER.set_file(photo, file)
     photo.save()
-    if PEER.package == "django-latentimg":
+    if OURS:
         call_command("recompress_images", verbosity=0)
         photo.refresh_from_db()
     return photo
@@ -108,7 +109,7 @@ def create(width: int, height: int, seed: int) -> Any:
 
 def create_large() -> Any:
     """A row with a photograph of 12 megapixels; ours as latents, which take longest to decode."""
-    if PEER.package != "django-latentimg":
+    if not OURS:
         return create(4000, 3000, 0)
     from django.core.files.base import ContentFile
 
@@ -140,12 +141,12 @@ def page(folder: Path) -> dict[str, Any]:
 
     from .models import Photo
 
-    if PEER.package == "django-latentimg":
+    if OURS:
         from django_latentimg.test import instant_codec
 
     migrate()
     # What is in the blobs is no matter to a page.
-    with instant_codec() if PEER.package == "django-latentimg" else nullcontext():
+    with instant_codec() if OURS else nullcontext():
         for seed in range(ON_PAGE):
             create(1280, 960, seed)
     template = engines["django"].from_string("{% for p in photos %}" + PEER.markup + "{% endfor %}")
@@ -200,7 +201,7 @@ def storage(folder: Path) -> dict[str, Any]:
 
     def show() -> None:
         html = template.render({"p": photo})
-        if PEER.package == "django-latentimg":
+        if OURS:
             from django_latentimg import renditions
 
             assert html
@@ -213,7 +214,7 @@ def storage(folder: Path) -> dict[str, Any]:
     before = len(sizes)
     PEER.set_file(photo, ContentFile(as_jpeg(photograph(1280, 960, 1)), "new.jpg"))
     photo.save()
-    if PEER.package == "django-latentimg":
+    if OURS:
         from django.core.management import call_command
 
         call_command("recompress_images", verbosity=0)

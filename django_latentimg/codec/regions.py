@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 CERTAIN_TEXT = 0.6
 """Confidence of the detector from which a line is text whatever it says."""
 DOUBTFUL_TEXT = 0.3
-"""From which it is text if it can be read. On training photographs a quarter of what is between is
-print: mostly small lines on packages."""
+"""From which it is text if it can be read. On training photographs one in seven of what is between
+can be: mostly small lines on packages."""
 READ_TEXT = 0.7
 """Confidence of the recogniser, of two letters or digits at least: single ones it sees anywhere."""
 UPRIGHT = 1.5
