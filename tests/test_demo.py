@@ -8,9 +8,12 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -385,6 +388,42 @@ def test_prints__a_placeholder_of_its_colours_until_a_picture_is_there(
         for route in held:
             route.continue_()
         visited.scroll_through()
+        assert visited.shifts() == []
+
+
+@contextmanager
+def slow_line(url: str) -> Iterator[str]:
+    """The same site, whose pages come in 40 pieces: a browser draws what it has of them."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with urllib.request.urlopen(url.rstrip("/") + self.path) as answer:
+                content, kind = answer.read(), answer.headers["Content-Type"]
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            size = len(content) // 40 + 1 if kind.startswith("text/html") else len(content)
+            for start in range(0, len(content), size):
+                self.wfile.write(content[start : start + size])
+                time.sleep(0.05)
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+    line = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=line.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{line.server_port}"
+    finally:
+        line.shutdown()
+        line.server_close()
+
+
+@needs_browser
+@pytest.mark.parametrize("path", ["/", "/prints/3/deep-field/"])
+def test_pages__arriving_in_pieces__move_nothing(server: Server, browser: Any, path: str) -> None:
+    with slow_line(server.url) as url, visit(browser, 1440, 900) as visited:
+        visited.page.goto(url + path)
         assert visited.shifts() == []
 
 
