@@ -393,7 +393,7 @@ def test_prints__a_placeholder_of_its_colours_until_a_picture_is_there(
 
 @contextmanager
 def slow_line(url: str) -> Iterator[str]:
-    """The same site, whose pages come in 40 pieces: a browser draws what it has of them."""
+    """The same site, whose pages come packet by packet: a browser draws what it has of them."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -402,10 +402,10 @@ def slow_line(url: str) -> Iterator[str]:
             self.send_response(200)
             self.send_header("Content-Type", kind)
             self.end_headers()
-            size = len(content) // 40 + 1 if kind.startswith("text/html") else len(content)
-            for start in range(0, len(content), size):
-                self.wfile.write(content[start : start + size])
-                time.sleep(0.05)
+            self.wfile.write(content[:4000])
+            for start in range(4000, len(content), 1400):
+                time.sleep(0.05 if kind.startswith("text/html") else 0)
+                self.wfile.write(content[start : start + 1400])
 
         def log_message(self, format: str, *arguments: Any) -> None:
             pass
@@ -424,6 +424,7 @@ def slow_line(url: str) -> Iterator[str]:
 def test_pages__arriving_in_pieces__move_nothing(server: Server, browser: Any, path: str) -> None:
     with slow_line(server.url) as url, visit(browser, 1440, 900) as visited:
         visited.page.goto(url + path)
+        assert visited.page.locator("img").count() > 0
         assert visited.shifts() == []
 
 

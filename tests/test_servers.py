@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from email.message import Message
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 from django.core.cache import caches
 from django.core.files.storage import storages
+from django.urls import reverse
 
 from django_latentimg import links
 
@@ -84,66 +86,43 @@ class Server:
             return Answer(error.code, error.headers, error.read())
 
 
-def documented(server: str, folder: Path) -> str:
-    """What docs/delivery.md says to its administrator."""
+def documented(name: str, number: int = 0) -> str:
+    """What docs/delivery.md says to the administrator of a server."""
     page = (Path(__file__).parent.parent / "docs" / "delivery.md").read_text()
-    name = "apache" if server == "apache2" else server
-    block = page.split(f"```{name}\n")[1].split("```")[0]
+    block = page.split(f"```{name}\n")[1 + number].split("```")[0]
     assert "/var/cache/shop" in block
-    return block.replace("/var/cache/shop", str(folder))
+    return block
 
 
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder into which servers may look that give up root's rights."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        yield folder
-
-
-@pytest.fixture(params=["nginx", "apache2"])
-def server(
-    request: pytest.FixtureRequest, open_folder: Path, settings: Any, live_server: Any
-) -> Iterator[Server]:
-    program = shutil.which(request.param) or shutil.which(request.param, path="/usr/sbin")
+@contextmanager
+def running(name: str, block: str, folder: Path, django: str) -> Iterator[Server]:
+    """nginx or Apache with this part of the documentation, for the renditions of ``folder``."""
+    program = shutil.which(name) or shutil.which(name, path="/usr/sbin")
     if program is None:
-        pytest.skip(f"{request.param} is not installed")
-    caches["default"].clear()
-    settings.FILE_UPLOAD_PERMISSIONS = 0o644
-    settings.STORAGES["renditions"] = {
-        **settings.STORAGES["renditions"],
-        "OPTIONS": {"location": str(open_folder / "renditions")},
-    }
-    method = "x-accel:/protected/" if request.param == "nginx" else "x-sendfile"
-    settings.LATENTIMG = {**settings.LATENTIMG, "SEND": {"renditions": method}}
+        pytest.skip(f"{name} is not installed")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    modules = "\n".join(
-        f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so"
-        for name in APACHE_MODULES.split()
-    )
-    text, user = (NGINX, "user www-data;") if request.param == "nginx" else (APACHE, "")
-    if not user and os.getuid() == 0:
-        user = "User www-data\nGroup www-data"
-    configuration = open_folder / "server.conf"
+    text, user, arguments = {
+        "nginx": (NGINX, "user www-data;", ["-e", str(folder / "error.log"), "-c"]),
+        "apache2": (APACHE, "User www-data\nGroup www-data", ["-D", "FOREGROUND", "-f"]),
+    }[name]
+    configuration = folder / "server.conf"
     configuration.write_text(
         text.format(
-            folder=open_folder,
+            folder=folder,
             port=port,
-            django=live_server.url,
-            documented=documented(request.param, open_folder / "renditions"),
+            django=django,
+            documented=block.replace("/var/cache/shop", str(folder / "renditions")),
             user=user if os.getuid() == 0 else "",
-            modules=modules,
+            modules="\n".join(
+                f"LoadModule {module}_module /usr/lib/apache2/modules/mod_{module}.so"
+                for module in APACHE_MODULES.split()
+            ),
         )
     )
-    arguments = {
-        "nginx": ["-c", str(configuration), "-e", str(open_folder / "error.log")],
-        "apache2": ["-f", str(configuration), "-D", "FOREGROUND"],
-    }[request.param]
-    with (open_folder / "output.log").open("wb") as log:
-        process = subprocess.Popen([program, *arguments], stdout=log, stderr=log)
+    with (folder / "output.log").open("wb") as log:
+        process = subprocess.Popen([program, *arguments, configuration], stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + 20
         while True:
@@ -151,13 +130,52 @@ def server(
                 if not probe.connect_ex(("127.0.0.1", port)):
                     break
             if process.poll() is not None or time.monotonic() > deadline:
-                logs = (path.read_text() for path in open_folder.glob("*.log"))
-                pytest.fail("\n".join(logs))
+                pytest.fail("\n".join(path.read_text() for path in folder.glob("*.log")))
             time.sleep(0.05)
         yield Server(port)
     finally:
         process.terminate()
         process.wait(20)
+
+
+@pytest.fixture
+def open_folder(settings: Any) -> Iterator[Path]:
+    """A folder into which servers may look that give up root's rights; renditions go there."""
+    caches["default"].clear()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        settings.FILE_UPLOAD_PERMISSIONS = 0o644
+        settings.STORAGES["renditions"] = {
+            **settings.STORAGES["renditions"],
+            "OPTIONS": {"location": str(folder / "renditions")},
+        }
+        yield folder
+
+
+@pytest.fixture(params=["nginx", "apache2"])
+def server(
+    request: pytest.FixtureRequest, open_folder: Path, settings: Any, live_server: Any
+) -> Iterator[Server]:
+    """It asks Django for each."""
+    method = "x-accel:/protected/" if request.param == "nginx" else "x-sendfile"
+    settings.LATENTIMG = {**settings.LATENTIMG, "SEND": {"renditions": method}}
+    block = documented(request.param.rstrip("2"))
+    with running(request.param, block, open_folder, live_server.url) as server:
+        yield server
+
+
+@pytest.fixture
+def nginx_alone(open_folder: Path, live_server: Any) -> Iterator[Server]:
+    """It asks Django for what is missing."""
+    prefix = reverse("django_latentimg:rendition", args=["signature", 1, "x"]).split("signature")[0]
+    block = (
+        documented("nginx", 1)
+        .replace("^/pictures/", f"^{prefix}")
+        .replace("http://127.0.0.1:8000", live_server.url)
+    )
+    with running("nginx", block, open_folder, live_server.url) as server:
+        yield server
 
 
 def test_rendition__is_sent_with_all_that_django_said(server):
@@ -170,7 +188,6 @@ def test_rendition__is_sent_with_all_that_django_said(server):
         assert answer.headers["Content-Length"] == str(len(answer.content))
         assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert "llama" not in answer.headers["Content-Disposition"]
         assert "1-320.webp" in answer.headers["Content-Disposition"]
         assert not {"X-Accel-Redirect", "X-Sendfile"} & set(answer.headers)
 
@@ -204,3 +221,33 @@ def test_rendition__only_after_django_has_said_yes(server):
     inside = file.relative_to(storages["renditions"].location)
     for guess in (f"/protected/{inside}", f"/{inside}", f"/renditions/{inside}"):
         assert server.get(urllib.request.pathname2url(guess)).status == 404
+
+
+def test_rendition__nginx_alone_sends_what_is_there(nginx_alone):
+    path = Product(photo=store_blob(PHOTO, NAME)).photo.rendition(320, "avif").url
+    made = nginx_alone.get(path)
+    (file,) = Path(storages["renditions"].location).rglob("*.avif")
+    with file.open("ab") as stream:
+        stream.write(b"from the file")
+    found = nginx_alone.get(path)
+    assert (found.status, found.content) == (200, made.content + b"from the file")
+    for header in (
+        "Content-Type",
+        "Cache-Control",
+        "X-Content-Type-Options",
+        "Content-Security-Policy",
+    ):
+        assert found.headers[header] == made.headers[header]
+    assert nginx_alone.get(path, If_None_Match=found.headers["ETag"]).status == 304
+
+
+def test_rendition__nginx_alone_leaves_the_rest_to_django(nginx_alone):
+    photo = Product(photo=store_blob(PHOTO, NAME)).photo
+    signed = photo.rendition(320, "avif").url
+    forged = signed.replace("/320/", "/321/")
+    assert nginx_alone.get(forged).status == 404
+    assert nginx_alone.get(photo.blob_url).headers["Content-Type"] == links.BLOB_TYPE
+    passport = Passport(photo=store_blob(PASSPORT, "passports/1.png")).photo
+    path = passport.rendition(100, "webp").url
+    assert nginx_alone.get(path, Cookie="key=right").status == 200
+    assert nginx_alone.get(path).status == 403

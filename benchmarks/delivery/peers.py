@@ -5,12 +5,15 @@ process that measures it.
 """
 
 import io
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 WIDTHS = (320, 640, 960, 1280)
 FIRST = 400
 """Width of the rendition whose first miss is measured."""
+QUALITY = int(os.environ["QUALITY"]) if "QUALITY" in os.environ else None
+"""Of a peer's renditions, where it can be set; None is the peer's own default."""
 
 
 class Peer(NamedTuple):
@@ -25,6 +28,8 @@ class Peer(NamedTuple):
     """A rendition of a ``Photo`` in ``FIRST`` pixels, made where it is missing."""
     settings: dict[str, Any] = {}
     set_file: Callable[[Any, Any], None] = lambda photo, file: setattr(photo, "photo", file)
+    quality: Callable[[int], dict[str, Any]] | None = None
+    """Settings of a quality; None where there is no such setting."""
 
 
 def ours_attributes() -> dict[str, Any]:
@@ -68,7 +73,11 @@ def imagekit_attributes() -> dict[str, Any]:
     from imagekit.processors import ResizeToFit
 
     def spec(width: int) -> Any:
-        return ImageSpecField(source="photo", processors=[ResizeToFit(width)], format="JPEG")
+        options = {} if QUALITY is None else {"quality": QUALITY}
+        processors = [ResizeToFit(width)]
+        return ImageSpecField(
+            source="photo", processors=processors, format="JPEG", options=options
+        )
 
     specs = {f"w{width}": spec(width) for width in (*WIDTHS, FIRST)}
     return {"photo": ImageField(upload_to="photos/"), **specs}
@@ -163,6 +172,7 @@ PEERS = {
         "{% load thumbnail %}" + srcset("{% thumbnail p.photo 'WIDTHx0' %}"),
         easy_fetch,
         {"THUMBNAIL_DEFAULT_STORAGE_ALIAS": "default"},
+        quality=lambda quality: {"THUMBNAIL_QUALITY": quality},
     ),
     "sorl-thumbnail": Peer(
         "sorl-thumbnail",
@@ -171,6 +181,7 @@ PEERS = {
         "{% load thumbnail %}"
         + srcset('{% thumbnail p.photo "WIDTH" as t %}{{ t.url }}{% endthumbnail %}'),
         sorl_fetch,
+        quality=lambda quality: {"THUMBNAIL_QUALITY": quality},
     ),
     "django-imagekit": Peer(
         "django-imagekit",
@@ -178,6 +189,7 @@ PEERS = {
         imagekit_attributes,
         srcset("{{ p.wWIDTH.url }}"),
         imagekit_fetch,
+        quality=lambda quality: {},  # in the field
     ),
     "versatileimagefield": Peer(
         "django-versatileimagefield",
@@ -185,6 +197,7 @@ PEERS = {
         versatile_attributes,
         srcset("{{ p.photo.thumbnail.WIDTHx3000.url }}"),
         versatile_fetch,
+        quality=lambda quality: {"VERSATILEIMAGEFIELD_SETTINGS": {"jpeg_resize_quality": quality}},
     ),
     "django-pictures": Peer(
         "django-pictures",
@@ -210,6 +223,7 @@ PEERS = {
         wagtail_fetch,
         {"WAGTAIL_SITE_NAME": "x", "WAGTAILADMIN_BASE_URL": "http://localhost"},
         wagtail_set_file,
+        lambda quality: {"WAGTAILIMAGES_JPEG_QUALITY": quality},
     ),
 }
 

@@ -3,6 +3,7 @@
 ``PEER`` names the app. Database and files lie in FOLDER.
 """
 
+import io
 import json
 import os
 import sys
@@ -16,14 +17,17 @@ from typing import Any
 import django
 import numpy as np
 from django.conf import settings
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from . import counted
-from .peers import PEERS, WIDTHS, as_jpeg
+from ..metrics import ssimulacra2
+from .peers import FIRST, PEERS, QUALITY, WIDTHS, as_jpeg
 
 PEER = PEERS[os.environ["PEER"]]
 OURS = PEER.package == "django-latentimg"
 ON_PAGE = 50
+SEEN = 6
+"""Photographs."""
 
 
 def configure(folder: Path) -> None:
@@ -70,8 +74,15 @@ def configure(folder: Path) -> None:
         MEDIA_URL="/media/",
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         ROOT_URLCONF="benchmarks.delivery.urls" if OURS else "",
-        LATENTIMG={"RENDITION_STORAGE": "renditions", "EFFORT": 0, "GRACE": 0},
+        LATENTIMG={
+            "RENDITION_STORAGE": "renditions",
+            "EFFORT": 0,
+            "GRACE": 0,
+            "SEND": {"renditions": os.environ.get("SEND", "stream")},
+        },
+        ALLOWED_HOSTS=["127.0.0.1"],
         **PEER.settings,
+        **(PEER.quality(QUALITY) if PEER.quality and QUALITY is not None else {}),
     )
     django.setup()
 
@@ -90,7 +101,7 @@ def photograph(width: int, height: int, seed: int) -> Image.Image:
     return source.resize((width, height), Image.Resampling.LANCZOS, box)
 
 
-def create(width: int, height: int, seed: int) -> Any:
+def create(content: bytes, name: str) -> Any:
     """A row whose photograph has been through all that happens after an upload."""
     from django.core.files.base import ContentFile
     from django.core.management import call_command
@@ -98,8 +109,7 @@ def create(width: int, height: int, seed: int) -> Any:
     from .models import Photo
 
     photo = Photo()
-    file = ContentFile(as_jpeg(photograph(width, height, seed)), f"{seed}.jpg")
-    PEER.set_file(photo, file)
+    PEER.set_file(photo, ContentFile(content, name))
     photo.save()
     if OURS:
         call_command("recompress_images", verbosity=0)
@@ -107,10 +117,11 @@ def create(width: int, height: int, seed: int) -> Any:
     return photo
 
 
-def create_large() -> Any:
-    """A row with a photograph of 12 megapixels; ours as latents, which take longest to decode."""
+def create_large(width: int = 4000, height: int = 3000) -> Any:
+    """A row with a large photograph; ours as latents, which take longest to decode."""
+    image = photograph(width, height, 0)
     if not OURS:
-        return create(4000, 3000, 0)
+        return create(as_jpeg(image), "0.jpg")
     from django.core.files.base import ContentFile
 
     from django_latentimg import codec
@@ -118,13 +129,16 @@ def create_large() -> Any:
 
     from .models import Photo
 
-    image = photograph(4000, 3000, 0)
     blob = codec.encode(image)
     storage = Photo._meta.get_field("photo").storage
     source = storage.save("photos/0.jpg", ContentFile(as_jpeg(image)))
     latent = codec.Latent.from_bytes(blob)
     name = BlobName(source, latent.width, latent.height, latent.digest, "0000")
     return Photo.objects.create(photo=storage.save(str(name), ContentFile(blob)))
+
+
+def small(seed: int) -> bytes:
+    return as_jpeg(photograph(1280, 960, seed))
 
 
 def migrate() -> None:
@@ -148,7 +162,7 @@ def page(folder: Path) -> dict[str, Any]:
     # What is in the blobs is no matter to a page.
     with instant_codec() if OURS else nullcontext():
         for seed in range(ON_PAGE):
-            create(1280, 960, seed)
+            create(small(seed), f"{seed}.jpg")
     template = engines["django"].from_string("{% for p in photos %}" + PEER.markup + "{% endfor %}")
     related = ["photo"] if PEER.package == "wagtail" else []
 
@@ -176,9 +190,14 @@ def page(folder: Path) -> dict[str, Any]:
 
 
 def miss(folder: Path) -> dict[str, Any]:
-    """Seconds until a rendition of a photograph of 12 megapixels is there, best of three."""
+    """Seconds until a rendition of a photograph is there, by its size."""
     migrate()
-    photo = create_large()
+    sizes = {"1": (1184, 888), "12": (4000, 3000), "48": (8000, 6000)}
+    return {name: seconds_of_miss(folder, create_large(*size)) for name, size in sizes.items()}
+
+
+def seconds_of_miss(folder: Path, photo: Any) -> float:
+    """Best of three."""
     kept = files(folder)
     times = []
     PEER.fetch(photo)  # Whatever a process does once.
@@ -187,39 +206,79 @@ def miss(folder: Path) -> dict[str, Any]:
             path.unlink()
         forget()
         times.append(seconds_of(lambda: PEER.fetch(photo)))
-    return {"seconds": min(times)}
+    return min(times)
+
+
+def kinds(folder: Path) -> dict[str, Any]:
+    """What becomes of a photograph with transparency, and of one in CMYK."""
+    migrate()
+    opaque = photograph(1184, 888, 0)
+    disc = Image.new("L", opaque.size)
+    ImageDraw.Draw(disc).ellipse((0, 0, *opaque.size), fill=255)
+    transparent = opaque.copy()
+    transparent.putalpha(disc)
+    png = io.BytesIO()
+    transparent.save(png, "PNG")
+    return {
+        "alpha": outcome(png.getvalue(), "alpha.png", transparent),
+        "CMYK": outcome(as_jpeg(opaque.convert("CMYK")), "cmyk.jpg", opaque),
+    }
+
+
+def outcome(content: bytes, name: str, wanted: Image.Image) -> str:
+    try:
+        made = PEER.fetch(create(content, name))
+        with Image.open(io.BytesIO(made)) as opened:
+            opened.load()
+    except Exception as error:
+        return f"error: {type(error).__name__}"
+    wanted = wanted.resize(opened.size, Image.Resampling.LANCZOS)
+    if wanted.mode == "RGBA" and opened.has_transparency_data:
+        return f"kept{differing(opened.convert('RGBA'), wanted)}"
+    if wanted.mode == "RGBA":
+        grounds = {"white": 255, "black": 0}
+        found = {ground: flattened(wanted, level) for ground, level in grounds.items()}
+        ground = min(found, key=lambda one: difference(opened.convert("RGB"), found[one]))
+        return f"on {ground}{differing(opened.convert('RGB'), found[ground])}"
+    kept = "" if opened.mode == "RGB" else f"left {opened.mode}"
+    return f"{kept or 'sRGB'}{differing(opened.convert('RGB'), wanted)}"
+
+
+def flattened(image: Image.Image, level: int) -> Image.Image:
+    ground = Image.new("RGB", image.size, (level,) * 3)
+    ground.paste(image, mask=image.getchannel("A"))
+    return ground
+
+
+def differing(one: Image.Image, other: Image.Image) -> str:
+    far = difference(one, other)
+    return f", colours wrong by {far:.0f} levels" if far > 10 else ""
+
+
+def difference(one: Image.Image, other: Image.Image) -> float:
+    """Mean, in levels; of what is seen, where there is transparency."""
+    if one.mode == "RGBA":
+        one, other = flattened(one, 255), flattened(other, 255)
+    return float(np.abs(np.float32(one) - np.float32(other)).mean())
 
 
 def storage(folder: Path) -> dict[str, Any]:
     """Bytes of one photograph with all renditions, and files after replacing and deleting it."""
     from django.core.files.base import ContentFile
-    from django.template import engines
 
     migrate()
-    photo = create(1280, 960, 0)
-    template = engines["django"].from_string(PEER.markup)
-
-    def show() -> None:
-        html = template.render({"p": photo})
-        if OURS:
-            from django_latentimg import renditions
-
-            assert html
-            for width in WIDTHS:
-                for format in photo.photo.field.formats:
-                    renditions.render(photo.photo.field, photo.photo.name, width, format)
-
-    show()
+    photo = create(small(0), "0.jpg")
+    show(photo)
     sizes = {str(path): path.stat().st_size for path in files(folder)}
     before = len(sizes)
-    PEER.set_file(photo, ContentFile(as_jpeg(photograph(1280, 960, 1)), "new.jpg"))
+    PEER.set_file(photo, ContentFile(small(1), "new.jpg"))
     photo.save()
     if OURS:
         from django.core.management import call_command
 
         call_command("recompress_images", verbosity=0)
         photo.refresh_from_db()
-    show()
+    show(photo)
     replaced = len(files(folder)) - before
     image = photo.photo if PEER.package == "wagtail" else None
     photo.delete()
@@ -231,6 +290,67 @@ def storage(folder: Path) -> dict[str, Any]:
         "left after replacing": replaced,
         "left after deleting": len(files(folder)),
     }
+
+
+def show(photo: Any) -> None:
+    """So that all renditions are there that a page offers."""
+    from django.template import engines
+
+    html = engines["django"].from_string(PEER.markup).render({"p": photo})
+    assert html
+    if OURS:
+        for rendition in renditions_of(photo):
+            rendition.bytes()
+
+
+def renditions_of(photo: Any) -> list[Any]:
+    return [
+        photo.photo.rendition(width, format)
+        for width in WIDTHS
+        for format in photo.photo.field.formats
+    ]
+
+
+def seen(folder: Path) -> dict[str, Any]:
+    """Bytes of real photographs with all renditions, and how good what a browser gets is."""
+    migrate()
+    paths = sorted((Path(os.environ["SHARED"]) / "photos" / "products").glob("*.webp"))
+    sums = {"source": 0, "blob": 0, "renditions": 0, "in the first format": 0}
+    scores = []
+    for path in [path for path in paths if large(path)][:: len(paths) // SEEN][:SEEN]:
+        with Image.open(path) as opened:
+            source = opened.convert("RGB")
+        before = files(folder)
+        photo = create(as_jpeg(source), f"{path.stem[-8:]}.jpg")
+        show(photo)
+        made = files(folder) - before
+        shown = [one for one in made if is_rendition(one, source.size)]
+        for one in made - set(shown):
+            sums["blob" if one.suffix == ".limg" else "source"] += one.stat().st_size
+        sums["renditions"] += sum(one.stat().st_size for one in shown)
+        # A browser takes the first format that is offered.
+        if OURS:
+            shown = [one for one in shown if one.suffix == f".{photo.photo.field.formats[0]}"]
+        sums["in the first format"] += sum(one.stat().st_size for one in shown)
+        for one in shown:
+            with Image.open(one) as opened:
+                wanted = source.resize(opened.size, Image.Resampling.LANCZOS)
+                scores.append(ssimulacra2(np.asarray(wanted), np.asarray(opened.convert("RGB"))))
+    return {"ssimulacra2": float(np.mean(scores)), **{key: n / SEEN for key, n in sums.items()}}
+
+
+def large(path: Path) -> bool:
+    with Image.open(path) as opened:
+        return opened.width >= WIDTHS[-2]
+
+
+def is_rendition(path: Path, source: tuple[int, int]) -> bool:
+    if path.suffix == ".limg":
+        return False
+    if OURS:
+        return "renditions" in path.parts
+    with Image.open(path) as opened:
+        return opened.size != source
 
 
 def prepare(folder: Path) -> dict[str, Any]:
@@ -294,7 +414,17 @@ def seconds_of(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-TASKS = {"page": page, "miss": miss, "storage": storage, "prepare": prepare, "crowd": crowd}
+def cached(folder: Path) -> dict[str, Any]:
+    """A rendition that is there: its file and its URL."""
+    migrate()
+    rendition = create(small(0), "0.jpg").photo.rendition(WIDTHS[1], "avif")
+    rendition.bytes()
+    return {"file": rendition.cache_name, "url": rendition.url}
+
+
+TASKS = {
+    task.__name__: task for task in (page, miss, kinds, storage, seen, prepare, crowd, cached)
+}
 
 if __name__ == "__main__":
     task, folder = sys.argv[1], Path(sys.argv[2])
