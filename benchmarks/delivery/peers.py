@@ -75,9 +75,7 @@ def imagekit_attributes() -> dict[str, Any]:
     def spec(width: int) -> Any:
         options = {} if QUALITY is None else {"quality": QUALITY}
         processors = [ResizeToFit(width)]
-        return ImageSpecField(
-            source="photo", processors=processors, format="JPEG", options=options
-        )
+        return ImageSpecField(source="photo", processors=processors, format="JPEG", options=options)
 
     specs = {f"w{width}": spec(width) for width in (*WIDTHS, FIRST)}
     return {"photo": ImageField(upload_to="photos/"), **specs}

@@ -19,9 +19,9 @@ import numpy as np
 from django.conf import settings
 from PIL import Image, ImageDraw
 
-from . import counted
 from ..metrics import ssimulacra2
-from .peers import FIRST, PEERS, QUALITY, WIDTHS, as_jpeg
+from . import counted
+from .peers import PEERS, QUALITY, WIDTHS, as_jpeg
 
 PEER = PEERS[os.environ["PEER"]]
 OURS = PEER.package == "django-latentimg"
@@ -232,16 +232,18 @@ def outcome(content: bytes, name: str, wanted: Image.Image) -> str:
             opened.load()
     except Exception as error:
         return f"error: {type(error).__name__}"
-    wanted = wanted.resize(opened.size, Image.Resampling.LANCZOS)
     if wanted.mode == "RGBA" and opened.has_transparency_data:
         return f"kept{differing(opened.convert('RGBA'), wanted)}"
+    kept = "sRGB" if opened.mode == "RGB" else f"left {opened.mode}"
+    ways = {kept: wanted}
     if wanted.mode == "RGBA":
-        grounds = {"white": 255, "black": 0}
-        found = {ground: flattened(wanted, level) for ground, level in grounds.items()}
-        ground = min(found, key=lambda one: difference(opened.convert("RGB"), found[one]))
-        return f"on {ground}{differing(opened.convert('RGB'), found[ground])}"
-    kept = "" if opened.mode == "RGB" else f"left {opened.mode}"
-    return f"{kept or 'sRGB'}{differing(opened.convert('RGB'), wanted)}"
+        ways = {
+            "on white": flattened(wanted, 255),
+            "on black": flattened(wanted, 0),
+            "all opaque": wanted.convert("RGB"),
+        }
+    made_of = {way: differing(opened.convert("RGB"), image) for way, image in ways.items()}
+    return next((way for way, wrong in made_of.items() if not wrong), str(made_of))
 
 
 def flattened(image: Image.Image, level: int) -> Image.Image:
@@ -251,7 +253,7 @@ def flattened(image: Image.Image, level: int) -> Image.Image:
 
 
 def differing(one: Image.Image, other: Image.Image) -> str:
-    far = difference(one, other)
+    far = difference(one, other.resize(one.size, Image.Resampling.LANCZOS))
     return f", colours wrong by {far:.0f} levels" if far > 10 else ""
 
 
@@ -422,9 +424,7 @@ def cached(folder: Path) -> dict[str, Any]:
     return {"file": rendition.cache_name, "url": rendition.url}
 
 
-TASKS = {
-    task.__name__: task for task in (page, miss, kinds, storage, seen, prepare, crowd, cached)
-}
+TASKS = {task.__name__: task for task in (page, miss, kinds, storage, seen, prepare, crowd, cached)}
 
 if __name__ == "__main__":
     task, folder = sys.argv[1], Path(sys.argv[2])
