@@ -1,9 +1,10 @@
 """How renditions are made: ``python -m benchmarks.renditions``.
 
-Two questions. Which quality of WebP and JPEG shows as much as AVIF's (SSIMULACRA2 of the encoded
-rendition beside the picture that was encoded)? Chosen on photographs of the training set, shown on
-the products. And what does it change to scale in linear light, or to let libvips scale, and what
-does it cost? Writes ``benchmarks/results/renditions.csv`` and ``renditions.md``.
+Three questions. What does a browser see of the source at each quality of AVIF, and for how many
+bytes? Which quality of WebP and JPEG shows as much as AVIF's (SSIMULACRA2 of the encoded rendition
+beside the picture that was encoded)? Both chosen on photographs of the training set, shown on the
+products. And what does it change to scale in linear light, or to let libvips scale, and what does
+it cost? Writes ``benchmarks/results/renditions.csv`` and ``renditions.md``.
 """
 
 import argparse
@@ -23,8 +24,10 @@ from django_latentimg.renditions import ENCODERS
 
 from .codec import fastest, read
 from .lite_model import RESULTS
-from .metrics import ssimulacra2
+from .metrics import Lpips, ssimulacra2
 
+TABLE = RESULTS / "renditions.csv"
+SETS = ("train", "products")
 WIDTHS = (320, 640)
 QUALITIES = {
     "avif": range(40, 81, 5),
@@ -41,29 +44,87 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--shared", default="../shared", type=Path)
     arguments.add_argument("--pictures", default=24, type=int)
+    arguments.add_argument("--report-only", action="store_true", help="encode nothing again")
     given = arguments.parse_args()
 
-    rows = []
-    for name in ("train", "products"):
+    def some(name: str, number: int) -> list[Path]:
         paths = sorted((given.shared / "photos" / name).rglob("*.webp"))
-        for path in paths[:: max(1, len(paths) // given.pictures)][: given.pictures]:
-            for picture in shown(path):
-                rows += [{"set": name, "picture": path.stem} | row for row in encoded(picture)]
-    with (RESULTS / "renditions.csv").open("w", newline="") as target:
-        writer = csv.DictWriter(target, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    products = sorted((given.shared / "photos/products").glob("*.webp"))
-    text = "\n".join([*table(rows), "", *scaling(products[: given.pictures]), ""])
+        return paths[:: max(1, len(paths) // number)][:number]
+
+    if given.report_only:
+        with TABLE.open(newline="") as stored:
+            rows = [row | {"quality": int(row["quality"])} for row in csv.DictReader(stored)]
+    else:
+        rows = [
+            {"set": name, "picture": path.stem, **row}
+            for name in SETS
+            for path in some(name, given.pictures)
+            for picture, _ in shown(path)
+            for row in encoded(picture)
+        ]
+        with TABLE.open("w", newline="") as target:
+            writer = csv.DictWriter(target, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    lpips = Lpips(given.shared / "metrics/lpips_squeeze")
+    text = "\n".join(
+        [
+            *worth({name: some(name, given.pictures // 2) for name in SETS}, lpips),
+            "",
+            *table(rows),
+            "",
+            *scaling(some("products", given.pictures)),
+            "",
+        ]
+    )
     (RESULTS / "renditions.md").write_text(text)
     print(text)
 
 
-def shown(path: Path) -> Iterator[Image.Image]:
-    """Of a blob, in each width: what is encoded."""
-    blob = codec.encode(Image.fromarray(read(path)))
+def shown(path: Path) -> Iterator[tuple[Image.Image, Image.Image]]:
+    """Of a blob, in each width: what is encoded; and the source in this width."""
+    source = Image.fromarray(read(path))
+    blob = codec.encode(source)
     for width in WIDTHS:
-        yield codec.decode(blob, width=width)
+        picture = codec.decode(blob, width=width)
+        yield picture, source.resize(picture.size, Image.Resampling.LANCZOS)
+
+
+def worth(sets: dict[str, list[Path]], lpips: Lpips) -> list[str]:
+    """What AVIF's quality buys; and what it would of the source itself."""
+    lines = [
+        "## AVIF's quality",
+        "",
+        "Beside the source in that width, of the blob's rendition and of the source encoded "
+        f"itself; {', '.join(f'{len(paths)} of {name}' for name, paths in sets.items())}, "
+        f"{' and '.join(map(str, WIDTHS))} pixels wide, blobs of effort 0.",
+        "",
+        "| set | quality | KB | SSIMULACRA2 | LPIPS | of the source: KB | SSIMULACRA2 | LPIPS |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, paths in sets.items():
+        pairs = [pair for path in paths for pair in shown(path)]
+        for quality in QUALITIES["avif"][::2]:
+            found = [
+                [part for image in pair for part in of_avif(image, quality, pair[1], lpips)]
+                for pair in pairs
+            ]
+            size, score, far, *source = (statistics.mean(one) for one in zip(*found, strict=True))
+            lines.append(
+                f"| {name} | {quality} | {size / 1024:.1f} | {score:.1f} | {far:.3f} | "
+                f"{source[0] / 1024:.1f} | {source[1]:.1f} | {source[2]:.3f} |"
+            )
+    return lines
+
+
+def of_avif(
+    picture: Image.Image, quality: int, source: Image.Image, lpips: Lpips
+) -> tuple[int, float, float]:
+    file = io.BytesIO()
+    picture.save(file, "avif", **ENCODERS["avif"] | {"quality": quality})
+    with Image.open(file) as opened:
+        pair = np.asarray(source), np.asarray(opened.convert("RGB"))
+    return len(file.getvalue()), ssimulacra2(*pair), lpips(*pair)
 
 
 def encoded(picture: Image.Image) -> Iterator[dict[str, Any]]:

@@ -37,11 +37,11 @@ logger = logging.getLogger(__name__)
 
 ENCODERS: dict[str, dict[str, Any]] = {
     # One thread: libaom's output depends on their number, and a picture must not on the machine.
-    "avif": {"quality": 60, "speed": 6, "max_threads": 1},
-    "webp": {"quality": 80, "method": 4},
-    "jpeg": {"quality": 82, "progressive": True, "optimize": True},
+    "avif": {"quality": 50, "speed": 6, "max_threads": 1},
+    "webp": {"quality": 65, "method": 4},
+    "jpeg": {"quality": 60, "progressive": True, "optimize": True},
 }
-"""Pillow's options; chosen by custom, equal quality across formats is not measured yet."""
+"""Pillow's options: the formats show equally much (SSIMULACRA2, ``benchmarks/renditions.py``)."""
 
 DRAFT_SCALE = 2
 """A JPEG source is decoded at no less than this many times the width that is wanted."""
