@@ -41,6 +41,10 @@ MARGIN = 2
 NEIGHBOURS = tuple((dy, dx) for dy in (-2, -1, 0) for dx in (-2, -1, 0, 1, 2) if dy < 0 or dx < 0)
 """(rows down, columns right), in the order of the network's inputs."""
 
+COLUMNS = 128
+"""Places at a time in the first layer: with more, OpenBLAS takes threads, whose start costs several
+times what so small a product does."""
+
 UNIT = 256
 """Latents and activations are in units of 1/256."""
 LARGEST_LATENT = 16 * UNIT
@@ -140,7 +144,7 @@ def diagonals(height: int, width: int) -> list[Integers]:
     return result
 
 
-def to_inputs(symbols: Integers, network: Network) -> Exact:
+def to_inputs(symbols: Integers | Exact, network: Network) -> Exact:
     """Symbols as clipped latents in 1/256."""
     return _clip(symbols * np.float64(network.gain), -LARGEST_LATENT, LARGEST_LATENT)
 
@@ -150,8 +154,14 @@ def first_layer(network: Network, latents: Exact, inputs: Integers) -> Exact:
 
     ``latents``: flat, padded; ``inputs`` (48, n): indices into them.
     """
-    layer = network.context @ latents.take(inputs) + network.bias
-    return layer.reshape(CHANNELS, -1, inputs.shape[1])
+    weights = network.context.reshape(CHANNELS, -1, len(inputs))
+    neighbours = latents.take(inputs)
+    layer = np.empty((CHANNELS, weights.shape[1], inputs.shape[1]))
+    for start in range(0, inputs.shape[1], COLUMNS):
+        end = start + COLUMNS
+        np.matmul(weights, neighbours[:, start:end], out=layer[:, :, start:end])
+    layer += network.bias.reshape(CHANNELS, -1, 1)
+    return layer
 
 
 def distributions(
@@ -159,26 +169,31 @@ def distributions(
 ) -> tuple[Exact, Exact]:
     """(symbol at index 0 of the table, table's index) for each place of one channel.
 
-    ``layer`` (H + 2, n): the channel's part of ``first_layer()``; ``known`` (channel, n): latents
-    of the channels before, at the same places.
+    ``layer`` (H + 2, n): the channel's part of ``first_layer()``, which is used up; ``known``
+    (channel, n): latents of the channels before, at the same places.
     """
     if channel:
-        layer = layer + network.known[channel, :, :channel] @ known
-    hidden = _activate(layer[:-2])
-    hidden = _activate(network.hidden[channel] @ hidden + network.hidden_bias[channel])
-    outputs = _shift(network.output[channel] @ hidden + layer[-2:], WEIGHT_BITS)
-    expected = _shift(outputs[0] * network.inverse, INVERSE_BITS)
+        layer += network.known[channel, :, :channel] @ known
+    hidden = network.hidden[channel] @ _activate(layer[:-2])
+    hidden += network.hidden_bias[channel]
+    outputs = network.output[channel] @ _activate(hidden)
+    outputs += layer[-2:]
+    mean, spread = _shift(outputs, WEIGHT_BITS)
+    expected = _shift(mean * network.inverse, INVERSE_BITS)
     whole = np.floor(expected / PHASES)
-    spread = (
-        np.floor(outputs[1] / (UNIT // TABLES_PER_OCTAVE)) - SMALLEST_OCTAVE * TABLES_PER_OCTAVE
-    )
+    spread = np.floor(spread / (UNIT // TABLES_PER_OCTAVE)) - SMALLEST_OCTAVE * TABLES_PER_OCTAVE
     spread = _clip(spread, 0, SPREADS - 1)
     return whole - (REACH - 1), spread * PHASES + (expected - whole * PHASES)
 
 
+# These work in place: half of the time would go into memory for so few values, as it would with
+# np.clip.
+
+
 def _shift(values: Exact, bits: int) -> Exact:
     """``values >> bits``: multiplying by a power of two is exact."""
-    return np.floor(values * 2.0**-bits)
+    values *= 2.0**-bits
+    return np.floor(values, out=values)
 
 
 def _activate(values: Exact) -> Exact:
@@ -186,9 +201,8 @@ def _activate(values: Exact) -> Exact:
 
 
 def _clip(values: Exact, low: float, high: float) -> Exact:
-    # np.clip takes three times as long for so few values.
-    clipped: Exact = np.minimum(np.maximum(values, low), high)
-    return clipped
+    np.maximum(values, low, out=values)
+    return np.minimum(values, high, out=values)
 
 
 def choose_tables(symbols: Integers, fineness: int) -> tuple[Integers, Integers, Integers]:
@@ -254,32 +268,34 @@ def decode_symbols(data: bytes, height: int, width: int, fineness: int) -> Decod
     """Inverse of ``encode_symbols``, for (4, height, width). Raises ``BlobError``."""
     network, tables = load_network(fineness), load_tables()
     shape = CHANNELS, height + 2 * MARGIN, width + 2 * MARGIN
-    symbols, firsts, chosen = np.zeros((3, *shape), np.int64).reshape(3, CHANNELS, -1)
     latents = np.zeros(shape).reshape(CHANNELS, -1)
     offsets = neighbour_offsets(height, width)[:, None]
+    order = diagonals(height, width)
+    parts: list[Exact] = []
     decoder = RangeDecoder(data)
-    for places in diagonals(height, width):
+    for places in order:
         layers = first_layer(network, latents, places + offsets)
+        here = np.empty((CHANNELS, len(places)))
+        part = np.empty((3, CHANNELS, len(places)))
         for channel in range(CHANNELS):
-            first, table = distributions(
-                network, channel, layers[channel], latents[:channel, places]
-            )
-            run = [tables[index] for index in table.astype(np.int64).tolist()]
+            first, table = distributions(network, channel, layers[channel], here[:channel])
+            run = map(tables.__getitem__, table.astype(np.int64).tolist())
             index = np.array(decoder.decode_run(run, ESCAPE, ESCAPE_BITS))
-            decoded = np.where(
-                index < ESCAPE, index + first.astype(np.int64), index - ESCAPE - LARGEST_SYMBOL
-            )
+            decoded = np.where(index < ESCAPE, index + first, index - (ESCAPE + LARGEST_SYMBOL))
             # 4095 after an escape, which no encoder writes, is read as the largest symbol.
-            decoded = np.minimum(np.maximum(decoded, -LARGEST_SYMBOL), LARGEST_SYMBOL)
-            symbols[channel, places] = decoded
-            firsts[channel, places] = first
-            chosen[channel, places] = table
-            latents[channel, places] = to_inputs(decoded, network)
+            decoded = _clip(decoded, -LARGEST_SYMBOL, LARGEST_SYMBOL)
+            here[channel] = to_inputs(decoded, network)
+            part[:, channel] = decoded, first, table
+        latents[:, places] = here
+        parts.append(part)
     decoder.finish()
+    planes = np.zeros((3, *latents.shape))
+    planes[:, :, np.concatenate(order)] = np.concatenate(parts, axis=2)
     symbols, firsts, chosen = (
-        plane.reshape(shape)[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
-        for plane in (symbols, firsts, chosen)
+        plane.reshape(shape)[:, MARGIN:-MARGIN, MARGIN:-MARGIN] for plane in planes
     )
     expected = firsts + (REACH - 1) + (chosen % PHASES + 0.5) / PHASES
     octaves = SMALLEST_OCTAVE + (chosen // PHASES + 0.5) / TABLES_PER_OCTAVE
-    return Decoded(symbols, expected.astype(np.float32), np.exp2(octaves).astype(np.float32))
+    return Decoded(
+        symbols.astype(np.int64), expected.astype(np.float32), np.exp2(octaves).astype(np.float32)
+    )
