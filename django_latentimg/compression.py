@@ -76,15 +76,18 @@ def fingerprint(field: "LatentImageField") -> str:
     return hashlib.sha256(json.dumps(policy, sort_keys=True).encode()).hexdigest()[:4]
 
 
-def compress(field: "LatentImageField", primary_key: Any, source: str) -> Outcome:
-    """Turn the picture that one row holds from a source into a blob.
+def compress(field: "LatentImageField", primary_key: Any, name: str) -> Outcome:
+    """Turn the picture that one row holds into a blob of the field's present policy.
 
-    Does nothing where the row no longer holds ``source``, other than to remove what an earlier
-    attempt may have left. A picture that cannot be compressed stays as it is and is reported in
-    the outcome. Errors of the storage and of the database are raised: they may pass.
+    ``name``: what the row holds: a source, or a blob of an older policy, which is made anew from
+    its source and gives way after ``LATENTIMG["GRACE"]``. Does nothing where the row no longer
+    holds it, other than to remove what an earlier attempt may have left. A picture that cannot be
+    compressed stays as it is and is reported in the outcome. Errors of the storage and of the
+    database are raised: they may pass.
     """
     from .models import Compression
 
+    source = source_of(name)
     attempt, _ = Compression.objects.get_or_create(
         field=links.label(field), object_id=str(primary_key), source=source
     )
@@ -92,16 +95,16 @@ def compress(field: "LatentImageField", primary_key: Any, source: str) -> Outcom
     started = time.monotonic()
     current = _column(field, primary_key)
     try:
-        if current == source:
-            outcome = _compress(field, primary_key, source, attempt)
+        if current == name:
+            outcome = _compress(field, primary_key, name, attempt)
         else:
-            outcome = _tidy(field, current, source, attempt)
+            outcome = _tidy(field, current, name, attempt)
     except FileNotFoundError:
         current = _column(field, primary_key)
-        if current == source:
+        if current == name:
             outcome = Outcome(Compression.State.FAILED, f"{source} is not in storage.")
         else:  # Replaced or deleted while it was read.
-            outcome = _tidy(field, current, source, attempt)
+            outcome = _tidy(field, current, name, attempt)
     except CodecError as error:
         outcome = Outcome(Compression.State.FAILED, str(error))
     attempt.state, attempt.reason = outcome.state, outcome.reason
@@ -120,9 +123,9 @@ def compress(field: "LatentImageField", primary_key: Any, source: str) -> Outcom
 
 
 def _compress(
-    field: "LatentImageField", primary_key: Any, source: str, attempt: "Compression"
+    field: "LatentImageField", primary_key: Any, name: str, attempt: "Compression"
 ) -> Outcome:
-    storage, state = field.storage, type(attempt).State
+    storage, state, source = field.storage, type(attempt).State, source_of(name)
     with storage.open(source) as stored:
         source_bytes = stored.size
         image = pixels.open_image(cast(BinaryIO, stored), max_pixels=conf.MAX_PIXELS)
@@ -148,11 +151,11 @@ def _compress(
         field.height_field: latent.height,
         field.placeholder_field: placeholder(blob) if field.placeholder_field else "",
     }
-    rows = _rows(field).filter(pk=primary_key, **{field.attname: source})
+    rows = _rows(field).filter(pk=primary_key, **{field.attname: name})
     if not rows.update(**{column: value for column, value in columns.items() if column}):
         _delete_unless_used(field, blob_name)
         return Outcome(state.REPLACED, source_bytes=source_bytes)
-    _after_commit(field, source)
+    _after_commit(field, name, blob_name)
     compressed.send(
         sender=field.model,
         field=field,
@@ -190,39 +193,53 @@ def _boxes(rectangles: Any) -> tuple[Box, ...]:
 
 
 def _tidy(
-    field: "LatentImageField", current: str | None, source: str, attempt: "Compression"
+    field: "LatentImageField", current: str | None, name: str, attempt: "Compression"
 ) -> Outcome:
     """The row has moved on: finish what an earlier attempt did not live to do."""
     blob_name = BlobName.parse(current or "")
     if attempt.blob and attempt.blob != current:
         _delete_unless_used(field, attempt.blob)
-    if blob_name and blob_name.source == source:
-        _after_commit(field, source)
+    if blob_name and blob_name.source == source_of(name):
+        _after_commit(field, name, str(blob_name))
         return Outcome(attempt.State.COMPRESSED)
     return Outcome(attempt.State.REPLACED)
 
 
-def _after_commit(field: "LatentImageField", source: str) -> None:
+def _after_commit(field: "LatentImageField", before: str, now: str) -> None:
     """Once the row points to the blob for good, remove what it no longer needs.
 
     Files go before renditions: who makes a rendition looks afterwards whether its picture is
     still there.
     """
     using = router.db_for_write(field.model)
+    source = source_of(now)
     if not field.keep_source:
         transaction.on_commit(partial(_delete_unless_used, field, source), using=using)
-    transaction.on_commit(partial(renditions.forget, field, source), using=using)
+    if before == source:
+        transaction.on_commit(partial(renditions.forget, field, source), using=using)
+    elif before != now:
+        transaction.on_commit(partial(discard_later, field, before, using), using=using)
 
 
 def discard(field: "LatentImageField", name: str, using: str) -> None:
-    """Delete source, blobs and renditions of a picture, unless a row still shows it."""
+    """Delete source, blobs and renditions of a picture, unless a row still shows it.
+
+    Of a blob that another of the same picture has replaced, only that.
+    """
     from .models import Compression
 
     source = source_of(name)
     attempts = Compression.objects.filter(field=links.label(field), source=source)
     names = {name, source, *attempts.exclude(blob="").values_list("blob", flat=True)}
-    if _rows(field, using).filter(**{f"{field.attname}__in": names}).exists():
-        return
+    shown = set(
+        _rows(field, using)
+        .filter(**{f"{field.attname}__in": names})
+        .values_list(field.attname, flat=True)
+        .distinct()
+    )
+    if shown:
+        # Not what else the ledger names: a worker may be about to put that into a row.
+        names = {name} - shown - {source}
     # Files go before renditions, as above.
     for unused in names:
         field.storage.delete(unused)

@@ -19,15 +19,15 @@ from .fields import LatentImageField
     max_retries=5,
     ignore_result=True,
 )
-def compress_image(model: str, primary_key: str, field: str, source: str) -> str:
-    """Compress the picture of one row, if it still holds ``source``. Returns the outcome's state.
+def compress_image(model: str, primary_key: str, field: str, name: str) -> str:
+    """Compress the picture of one row, if it still holds ``name``. Returns the outcome's state.
 
     ``model``: ``app_label.model``. All arguments are strings, so that any serializer will do.
     """
     latent_field = apps.get_model(model)._meta.get_field(field)
     if not isinstance(latent_field, LatentImageField):
         raise TypeError(f"{model}.{field} is no LatentImageField.")
-    return compression.compress(latent_field, primary_key, source).state
+    return compression.compress(latent_field, primary_key, name).state
 
 
 @shared_task(name="django_latentimg.render_image", ignore_result=True)

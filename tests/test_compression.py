@@ -6,20 +6,22 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from django_latentimg import codec
+from django_latentimg import codec, compression
 from django_latentimg.codec import guard
 from django_latentimg.codec.floors import Floors
 from django_latentimg.codec.patches import Box
 from django_latentimg.compression import compress, fingerprint, placeholder
-from django_latentimg.models import Compression
+from django_latentimg.models import Compression, Discarded
 from django_latentimg.names import BlobName
 from django_latentimg.signals import compressed
 from django_latentimg.tasks import compress_image
@@ -128,6 +130,57 @@ def test_compress__twice_does_nothing_twice(upload, files, monkeypatch):
     assert compress(PHOTO, saved.pk, saved.photo.name).state == "compressed"
     assert (files(), Product.objects.get().photo.name) == before
     assert Compression.objects.get().attempts == 2
+
+
+def test_compress__blob_of_an_older_policy_gives_way(upload, files, monkeypatch):
+    saved = Product.objects.create(photo=upload())
+    compress(PHOTO, saved.pk, saved.photo.name)
+    older = Product.objects.get().photo
+    older.rendition(320, "webp").bytes()
+    monkeypatch.setattr(PHOTO, "quality", 80)
+    assert compress(PHOTO, saved.pk, older.name).state == "compressed"
+    newer = Product.objects.get().photo
+    assert newer.latent().quality == 80
+    assert BlobName.parse(newer.name).policy == fingerprint(PHOTO)
+    assert files() == {"photos/llama.png", newer.name}
+    with pytest.raises(FileNotFoundError):
+        older.rendition(320, "webp").bytes()
+
+
+def test_compress__blob_of_an_older_policy_is_shown_for_a_while(upload, files, settings):
+    saved = Product.objects.create(photo=upload())
+    compress(PHOTO, saved.pk, saved.photo.name)
+    older = Product.objects.get().photo.name
+    settings.LATENTIMG = settings.LATENTIMG | {"GRACE": 600, "EFFORT": 1}
+    with mock.patch.object(PHOTO, "quality", 80):
+        compress(PHOTO, saved.pk, older)
+    newer = Product.objects.get().photo.name
+    assert files() == {"photos/llama.png", older, newer}
+    Discarded.objects.update(due=timezone.now())
+    compression.free_discarded()
+    assert files() == {"photos/llama.png", newer}
+
+
+def test_compress__blob_of_an_older_policy_whose_source_is_gone_stays(upload, files, monkeypatch):
+    saved = Snapshot.objects.create(photo=upload())
+    compress(SNAP, saved.pk, saved.photo.name)
+    older = Snapshot.objects.get().photo.name
+    monkeypatch.setattr(SNAP, "quality", 80)
+    outcome = compress(SNAP, saved.pk, older)
+    assert (outcome.state, "not in storage" in outcome.reason) == ("failed", True)
+    assert files() == {older} == {Snapshot.objects.get().photo.name}
+
+
+def test_compress__of_the_present_policy_again_changes_nothing(upload, files):
+    saved = Product.objects.create(photo=upload())
+    compress(PHOTO, saved.pk, saved.photo.name)
+    name = Product.objects.get().photo.name
+    assert compress(PHOTO, saved.pk, name).state == "compressed"
+    assert (
+        files()
+        == {"photos/llama.png", name}
+        == {"photos/llama.png", Product.objects.get().photo.name}
+    )
 
 
 def during_encode(monkeypatch, action) -> None:
