@@ -49,6 +49,7 @@ class Outcome:
     state: str
     """A value of ``Compression.State``."""
     reason: str = ""
+    """Why it failed; of a compressed picture what the guard chose, ``avif (worse)``."""
     source_bytes: int = 0
     blob_bytes: int = 0
 
@@ -107,7 +108,9 @@ def compress(field: "LatentImageField", primary_key: Any, name: str) -> Outcome:
             outcome = _tidy(field, current, name, attempt)
     except CodecError as error:
         outcome = Outcome(Compression.State.FAILED, str(error))
-    attempt.state, attempt.reason = outcome.state, outcome.reason
+    attempt.state = outcome.state
+    if outcome.reason or outcome.state != Compression.State.COMPRESSED:
+        attempt.reason = outcome.reason  # Else it was compressed by an earlier attempt.
     attempt.source_bytes = outcome.source_bytes or attempt.source_bytes
     attempt.blob_bytes = outcome.blob_bytes or attempt.blob_bytes
     attempt.seconds = time.monotonic() - started
@@ -122,12 +125,18 @@ def compress(field: "LatentImageField", primary_key: Any, name: str) -> Outcome:
     return outcome
 
 
-def _compress(
-    field: "LatentImageField", primary_key: Any, name: str, attempt: "Compression"
-) -> Outcome:
-    storage, state, source = field.storage, type(attempt).State, source_of(name)
-    with storage.open(source) as stored:
-        source_bytes = stored.size
+def try_out(field: "LatentImageField", primary_key: Any, name: str) -> tuple[int, int] | None:
+    """(bytes of the source, of the blob that it would become); None where that fails."""
+    try:
+        source_bytes, blob = _encode(field, primary_key, source_of(name))
+    except (FileNotFoundError, CodecError):
+        return None
+    return source_bytes, len(blob)
+
+
+def _encode(field: "LatentImageField", primary_key: Any, source: str) -> tuple[int, bytes]:
+    """(bytes of the source, blob). Raises ``FileNotFoundError``, ``CodecError``."""
+    with field.storage.open(source) as stored:
         image = pixels.open_image(cast(BinaryIO, stored), max_pixels=conf.MAX_PIXELS)
         blob = codec.encode(
             image,
@@ -136,11 +145,19 @@ def _compress(
             model=conf.MODEL,
             guard=_guard(field, primary_key),
         )
+        return stored.size, blob
+
+
+def _compress(
+    field: "LatentImageField", primary_key: Any, name: str, attempt: "Compression"
+) -> Outcome:
+    storage, state, source = field.storage, type(attempt).State, source_of(name)
+    source_bytes, blob = _encode(field, primary_key, source)
     latent = Latent.from_bytes(blob)
     blob_name = str(
         BlobName(source, latent.width, latent.height, latent.digest, fingerprint(field))
     )
-    leftover, attempt.blob = attempt.blob, blob_name
+    leftover, attempt.blob, attempt.state = attempt.blob, blob_name, state.STARTED
     attempt.save()
     if leftover and leftover != blob_name:
         _delete_unless_used(field, leftover)
@@ -165,7 +182,9 @@ def _compress(
         blob_bytes=len(blob),
         verdict=latent.verdict,
     )
-    return Outcome(state.COMPRESSED, source_bytes=source_bytes, blob_bytes=len(blob))
+    verdict = latent.verdict
+    kept = f"{verdict.kept} ({verdict.reason})" if verdict else ""
+    return Outcome(state.COMPRESSED, kept, source_bytes, len(blob))
 
 
 def _guard(field: "LatentImageField", primary_key: Any) -> Guard:

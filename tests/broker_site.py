@@ -1,7 +1,7 @@
 """A site in a folder, for tests with a real broker and worker processes of their own.
 
     python -m tests.broker_site upload                   # saves one picture, as a view would
-    python -m tests.broker_site compress                 # without a worker
+    python -m tests.broker_site compress [ARGUMENT …]    # recompress_images
     python -m tests.broker_site fetch                    # asks for a rendition, has no engine
     celery -A tests.broker_site worker --pool solo       # kills itself where KILL_AT says
 
@@ -49,7 +49,7 @@ def upload() -> None:
 def compress() -> None:
     from django.core.management import call_command
 
-    call_command("recompress_images", verbosity=0)
+    call_command("recompress_images", *sys.argv[2:], verbosity=0)
 
 
 def fetch() -> None:

@@ -1,17 +1,23 @@
 """``manage.py recompress_images`` on real rows and files."""
 
+import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import termios
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from django.core.files.base import ContentFile
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
+from django_latentimg import backlog, tasks
+from django_latentimg.models import Compression
 from tests.testapp.models import FramedSnapshot, Product, Snapshot
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("enqueued")]
@@ -66,6 +72,136 @@ def test_command__refuses_what_it_does_not_know(target):
         run(target)
 
 
+def test_command__blobs_of_an_older_policy_anew(upload, monkeypatch):
+    rows = [Product.objects.create(photo=upload(seed=seed)) for seed in range(2)]
+    run()
+    older = set(Product.objects.values_list("photo", flat=True))
+    monkeypatch.setattr(Product._meta.get_field("photo"), "quality", 80)
+    Product.objects.create(photo=upload(seed=2))
+    assert run("--stale")[0].startswith("2 compressed")
+    assert not older & set(Product.objects.values_list("photo", flat=True))
+    assert all(Product.objects.get(pk=row.pk).photo.latent().quality == 80 for row in rows)
+    assert run("--stale")[0].startswith("0 compressed")
+    assert run()[0].startswith("1 compressed"), "what is pending is another matter"
+
+
+def test_command__what_failed_again(upload):
+    field = Product._meta.get_field("photo")
+    field.storage.save("photos/broken.png", ContentFile(b"no picture"))
+    Product.objects.create(photo="photos/broken.png")
+    with pytest.raises(CommandError):
+        run()
+    Product.objects.create(photo=upload())
+    field.storage.delete("photos/broken.png")
+    field.storage.save("photos/broken.png", upload())
+    assert run("--failed")[0].startswith("1 compressed")
+    assert run("--failed")[0].startswith("0 compressed")
+
+
+def test_command__a_range_of_primary_keys(upload):
+    rows = [Product.objects.create(photo=upload(seed=seed)) for seed in range(3)]
+    middle = str(rows[1].pk)
+    assert run("--from-pk", middle, "--to-pk", middle)[0].startswith("1 compressed")
+    assert Product.objects.get(pk=rows[1].pk).photo.is_latent
+    with pytest.raises(CommandError, match="no primary key"):
+        run("--from-pk", "x")
+
+
+def test_command__only_what_was_not_attempted_lately():
+    Product.objects.create(photo="photos/gone.png")
+    for arguments in ((), ("--not-since", "0")):
+        with pytest.raises(CommandError, match="1 of 1"):
+            run(*arguments)
+    assert run("--not-since", "1")[0].startswith("0 compressed")
+    Compression.objects.update(updated=timezone.now() - timedelta(days=2))
+    with pytest.raises(CommandError, match="1 of 1"):
+        run("--not-since", "1")
+
+
+def test_command__json_for_machines(upload):
+    row = Product.objects.create(photo=upload())
+    Product.objects.create(photo="photos/gone.png")
+    out = StringIO()
+    with pytest.raises(CommandError):
+        call_command("recompress_images", "--json", stdout=out, verbosity=0)
+    first, second, summary = (json.loads(line) for line in out.getvalue().splitlines())
+    assert (first["pk"], first["state"]) == (str(row.pk), "compressed")
+    assert first["source_bytes"] > first["blob_bytes"] > 0
+    assert second["state"] == "failed"
+    assert summary["summary"]["reasons"] == {"… is not in storage.": 1}
+    assert summary["summary"]["pictures"] == 2
+
+
+def test_command__dry_run_estimates_by_a_sample(upload):
+    for seed in range(4):
+        Product.objects.create(photo=upload(width=320, height=240, seed=seed))
+    out, _ = run("testapp.Product", "--dry-run")
+    assert re.fullmatch(r"testapp.product.photo: 4 to compress; by 3 of them .* would.*\n", out)
+    assert not Compression.objects.exists()
+
+
+def test_command__interrupted_says_what_it_has_done_and_goes_on_later(upload, monkeypatch):
+    for seed in range(3):
+        Product.objects.create(photo=upload(seed=seed))
+    compress, done = backlog.compression.compress, []
+
+    def compress_two(*arguments):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(compress(*arguments))
+        return done[-1]
+
+    monkeypatch.setattr(backlog.compression, "compress", compress_two)
+    out = StringIO()
+    with pytest.raises(CommandError, match="run it again") as stopped:
+        call_command("recompress_images", stdout=out, verbosity=0)
+    assert stopped.value.returncode == 130
+    assert out.getvalue().startswith("2 compressed")
+    monkeypatch.setattr(backlog.compression, "compress", compress)
+    assert run()[0].startswith("1 compressed")
+
+
+def test_command__not_above_a_rate(upload, monkeypatch):
+    slept = []
+    monkeypatch.setattr(backlog.time, "sleep", slept.append)
+    monkeypatch.setattr(backlog.time, "monotonic", lambda: 0.0)
+    field = Product._meta.get_field("photo")
+    items = [backlog.Item(field, key, "x.png") for key in range(3)]
+    assert list(backlog.paced(items, 0.5, None)) == items
+    assert slept == [0, 2, 4]
+
+
+def test_command__waits_while_the_machine_is_busy(monkeypatch):
+    loads = [3.0, 2.5, 1.0]
+    monkeypatch.setattr(os, "getloadavg", lambda: (loads.pop(0), 0.0, 0.0))
+    monkeypatch.setattr(backlog.time, "sleep", lambda seconds: None)
+    items = [backlog.Item(Product._meta.get_field("photo"), 1, "x.png")]
+    assert list(backlog.paced(items, None, 2)) == items
+    assert not loads
+
+
+def test_command__by_celery_a_bounded_number_at_a_time(upload, monkeypatch):
+    for seed in range(5):
+        Product.objects.create(photo=upload(seed=seed))
+    queue: list[tuple[str, ...]] = []
+    most = []
+
+    def work(seconds):
+        most.append(len(queue))
+        tasks.compress_image(*queue.pop(0))
+
+    monkeypatch.setattr(tasks.compress_image, "delay", lambda *sent: queue.append(sent))
+    monkeypatch.setattr(backlog.time, "sleep", work)
+    assert run("--async", "--in-flight", "2")[0].startswith("5 compressed")
+    assert max(most) == 2
+
+
+def test_command__by_celery_without_a_worker_gives_up(upload):
+    Product.objects.create(photo=upload())
+    with pytest.raises(CommandError, match="No worker has done anything"):
+        run("--async", "--patience", "0")
+
+
 def test_command__inherited_pictures_once(upload):
     FramedSnapshot.objects.create(photo=upload(), frame="oak")
     assert run()[0].startswith("1 compressed")
@@ -87,12 +223,29 @@ def test_command__reports_a_broken_picture_and_goes_on(upload):
 
 
 def test_command__pages_through_many_rows(upload, monkeypatch):
-    from django_latentimg.management.commands import recompress_images
-
-    monkeypatch.setattr(recompress_images, "PAGE", 2)
+    monkeypatch.setattr(backlog, "PAGE", 2)
     for seed in range(5):
         Product.objects.create(photo=upload(seed=seed))
     assert run()[0].startswith("5 compressed")
+
+
+def test_command__by_processes_beside_each_other(tmp_path):
+    def site(*arguments: str) -> str:
+        finished = subprocess.run(
+            [sys.executable, "-m", "tests.broker_site", *arguments],
+            env=os.environ | {"SITE_FOLDER": str(tmp_path), "BROKER": "memory://"},
+            cwd=Path(__file__).parent.parent,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=300,
+        )
+        return finished.stdout
+
+    for _ in range(3):
+        site("upload")
+    assert site("compress", "--workers", "2").startswith("3 compressed")
+    assert site("compress", "--workers", "2").startswith("0 compressed")
+    assert len(list((tmp_path / "files").rglob("*.limg"))) == 3
 
 
 def test_command__shows_progress_on_a_terminal():

@@ -1,6 +1,12 @@
-"""``manage.py recompress_images``: compress every picture that is still a source."""
+"""``manage.py recompress_images``: the operator's way through a backlog."""
 
-from collections.abc import Iterator
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
+from itertools import chain
 from typing import Any
 
 from django.apps import apps
@@ -9,14 +15,18 @@ from django.db import models
 from django.template.defaultfilters import filesizeformat
 from tqdm import tqdm
 
-from ... import compression, links
+from ... import backlog, links
+from ...backlog import Done, Selection
 from ...fields import LatentImageField
 from ...lifecycle import all_fields, latent_fields
 from ...models import Compression
-from ...names import EXTENSION
 
-PAGE = 500
-"""Rows fetched at a time."""
+SAMPLE = 3
+"""Pictures of each field that a dry run encodes."""
+EVERY = 10
+"""Seconds between two lines of progress where there is no terminal."""
+INTERRUPTED = 130
+"""Exit status, as of a program that SIGINT has ended."""
 
 
 def select(targets: list[str]) -> list[LatentImageField]:
@@ -39,64 +49,230 @@ def select(targets: list[str]) -> list[LatentImageField]:
     return selected
 
 
-def pending(field: LatentImageField) -> models.QuerySet[Any]:
-    """Rows whose column holds a source."""
-    rows = field.model._base_manager.exclude(**{field.attname: ""})
-    return rows.exclude(**{f"{field.attname}__isnull": True}).exclude(
-        **{f"{field.attname}__endswith": EXTENSION}
-    )
+class Tally:
+    """What has become of the pictures so far."""
 
+    def __init__(self) -> None:
+        self.states: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.as_avif = self.source_bytes = self.blob_bytes = 0
 
-def sources(field: LatentImageField) -> Iterator[tuple[Any, str]]:
-    """(primary key, source) of the pending rows, a page at a time by primary key."""
-    rows = pending(field).order_by("pk").values_list("pk", field.attname)
-    page = list(rows[:PAGE])
-    while page:
-        yield from page
-        page = list(rows.filter(pk__gt=page[-1][0])[:PAGE])
+    def add(self, done: Done) -> None:
+        outcome = done.outcome
+        self.states[outcome.state] += 1
+        if outcome.state == Compression.State.FAILED:
+            # Names differ from picture to picture: what is left tells one cause from another.
+            self.reasons[outcome.reason.replace(done.item.name, "…")] += 1
+        if outcome.state == Compression.State.COMPRESSED:
+            self.as_avif += outcome.reason.startswith("avif")
+            self.source_bytes += outcome.source_bytes
+            self.blob_bytes += outcome.blob_bytes
+
+    def of(self, state: str) -> int:
+        return self.states[state]
+
+    @property
+    def pictures(self) -> int:
+        return self.states.total()
+
+    def as_data(self) -> dict[str, Any]:
+        return {
+            "pictures": self.pictures,
+            **{state.value: self.of(state) for state in Compression.State if self.of(state)},
+            "as_avif": self.as_avif,
+            "source_bytes": self.source_bytes,
+            "blob_bytes": self.blob_bytes,
+            "reasons": dict(self.reasons),
+        }
 
 
 class Command(BaseCommand):
-    help = "Compress the pictures that are still sources."
+    help = "Compress the pictures that are still sources, or anew those of an older policy."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("targets", nargs="*", metavar="app.Model[.field]")
-        parser.add_argument(
-            "--dry-run", action="store_true", help="count what would be compressed, change nothing"
-        )
-
-    def handle(self, *, targets: list[str], dry_run: bool, **options: Any) -> None:
-        fields = select(targets)
-        if dry_run:
-            for field in fields:
-                self.stdout.write(f"{links.label(field)}: {pending(field).count()} to compress")
-            return
-        outcomes: list[compression.Outcome] = []
-        for field in fields:
-            bar = tqdm(
-                sources(field),
-                total=pending(field).count(),
-                desc=links.label(field),
-                unit="picture",
-                disable=None if options["verbosity"] else True,
+        states = parser.add_mutually_exclusive_group()
+        for state, text in (
+            ("pending", "what is still a source (this is the default)"),
+            ("stale", "blobs of an older policy or model, from their sources"),
+            ("failed", "what could not be compressed the last time"),
+            ("all", "everything"),
+        ):
+            states.add_argument(
+                f"--{state}", dest="state", action="store_const", const=state, help=text
             )
-            for primary_key, source in bar:
-                outcome = compression.compress(field, primary_key, source)
-                outcomes.append(outcome)
-                if outcome.state == Compression.State.FAILED:
-                    self.stderr.write(
-                        f"{links.label(field)} {primary_key}: {source}: {outcome.reason}"
-                    )
-        self.report(outcomes)
-
-    def report(self, outcomes: list[compression.Outcome]) -> None:
-        done = [outcome for outcome in outcomes if outcome.state == Compression.State.COMPRESSED]
-        failed = [outcome for outcome in outcomes if outcome.state == Compression.State.FAILED]
-        before = sum(outcome.source_bytes for outcome in done)
-        after = sum(outcome.blob_bytes for outcome in done)
-        self.stdout.write(
-            f"{len(done)} compressed: {filesizeformat(before)} to {filesizeformat(after)}, "
-            f"{before - after} bytes saved; {len(failed)} failed."
+        parser.add_argument("--from-pk", metavar="PK", help="smallest primary key")
+        parser.add_argument("--to-pk", metavar="PK", help="largest primary key")
+        parser.add_argument(
+            "--not-since",
+            type=float,
+            metavar="DAYS",
+            help="only what was not attempted for so long",
         )
-        if failed:
-            raise CommandError(f"{len(failed)} of {len(outcomes)} pictures failed.")
+        parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help=f"count, estimate bytes and time by {SAMPLE} of each field, change nothing",
+        )
+        how = parser.add_mutually_exclusive_group()
+        how.add_argument(
+            "--workers", type=int, default=1, metavar="N", help="processes beside each other"
+        )
+        how.add_argument(
+            "--async", dest="by_celery", action="store_true", help="by Celery's workers"
+        )
+        parser.add_argument(
+            "--in-flight", type=int, default=100, metavar="N", help="tasks in the queue at a time"
+        )
+        parser.add_argument(
+            "--patience",
+            type=float,
+            default=1800,
+            metavar="SECONDS",
+            help="give up when no worker has done anything for so long",
+        )
+        parser.add_argument("--rate", type=float, metavar="N", help="at most so many a second")
+        parser.add_argument(
+            "--throttle",
+            type=float,
+            metavar="LOAD",
+            help="pause while this machine's load is above",
+        )
+        parser.add_argument("--json", action="store_true", help="a line of JSON for each picture")
+
+    def handle(self, *, targets: list[str], **options: Any) -> None:
+        selections = [
+            Selection(
+                field,
+                options["state"] or "pending",
+                self._primary_key(field, options["from_pk"]),
+                self._primary_key(field, options["to_pk"]),
+                backlog.days_ago(options["not_since"]),
+            )
+            for field in select(targets)
+        ]
+        if options["dry_run"]:
+            for selection in selections:
+                self._estimate(selection, options["json"])
+            return
+        items = backlog.paced(
+            chain.from_iterable(selection.items() for selection in selections),
+            options["rate"],
+            options["throttle"],
+        )
+        if options["by_celery"]:
+            work = backlog.by_workers(items, options["in_flight"], options["patience"])
+        elif options["workers"] > 1:
+            work = backlog.beside(items, options["workers"])
+        else:
+            work = backlog.here(items)
+        tally = Tally()
+        problem = ""
+        try:
+            with closing(work):
+                for done in self._shown(work, selections, options):
+                    tally.add(done)
+                    self._tell(done, as_json=options["json"])
+        except KeyboardInterrupt:
+            problem = "Interrupted: run it again to go on."
+        except backlog.NoAnswerError as error:
+            problem = str(error)
+        self._report(tally, as_json=options["json"])
+        if problem:
+            code = INTERRUPTED if problem.startswith("Interrupted") else 1
+            raise CommandError(problem, returncode=code)
+        if failed := tally.of(Compression.State.FAILED):
+            raise CommandError(f"{failed} of {tally.pictures} pictures failed.")
+
+    @staticmethod
+    def _primary_key(field: LatentImageField, text: str | None) -> Any:
+        if text is None:
+            return None
+        try:
+            return field.model._meta.pk.to_python(text)
+        except Exception as error:
+            raise CommandError(f"{text!r} is no primary key of {links.label(field)}.") from error
+
+    def _estimate(self, selection: Selection, as_json: bool) -> None:
+        found = backlog.estimate(selection, SAMPLE)
+        label = links.label(selection.field)
+        if as_json:
+            self.stdout.write(json.dumps({"field": label, **vars(found)}))
+            return
+        text = f"{label}: {found.pictures} to compress"
+        if found.sample:
+            before, after, seconds = (
+                found.pictures * mean
+                for mean in (found.source_bytes, found.blob_bytes, found.seconds)
+            )
+            text += (
+                f"; by {found.sample} of them {filesizeformat(before)} would become "
+                f"{filesizeformat(after)}, in {duration(seconds)} of one process"
+            )
+        self.stdout.write(text)
+
+    def _shown(
+        self, work: Iterator[Done], selections: Iterable[Selection], options: dict[str, Any]
+    ) -> Iterator[Done]:
+        """With progress: a bar on a terminal, else a line now and then; none with ``--json``."""
+        if options["json"] or not options["verbosity"]:
+            return work
+        total = sum(selection.rows().count() for selection in selections)
+        return self._bar(work, total) if sys.stderr.isatty() else self._lines(work, total)
+
+    def _bar(self, work: Iterator[Done], total: int) -> Iterator[Done]:
+        bar = tqdm(work, total=total, unit="picture")
+        for done in bar:
+            bar.set_description(links.label(done.item.field), refresh=False)
+            yield done
+
+    def _lines(self, work: Iterator[Done], total: int) -> Iterator[Done]:
+        started = told = time.monotonic()
+        for number, done in enumerate(work, 1):
+            yield done
+            now = time.monotonic()
+            if now - told > EVERY:
+                told = now
+                left = (total - number) * (now - started) / number
+                self.stderr.write(
+                    f"{number} of {total}, {number / (now - started):.2f} a second, "
+                    f"{duration(left)} left"
+                )
+
+    def _tell(self, done: Done, *, as_json: bool) -> None:
+        label = links.label(done.item.field)
+        if as_json:
+            line = {"field": label, "pk": str(done.item.primary_key), "name": done.item.name}
+            self.stdout.write(json.dumps(line | vars(done.outcome)))
+        elif done.outcome.state == Compression.State.FAILED:
+            self.stderr.write(
+                f"{label} {done.item.primary_key}: {done.item.name}: {done.outcome.reason}"
+            )
+
+    def _report(self, tally: Tally, *, as_json: bool) -> None:
+        with suppress(BrokenPipeError):
+            if as_json:
+                self.stdout.write(json.dumps({"summary": tally.as_data()}))
+                return
+            saved = tally.source_bytes - tally.blob_bytes
+            self.stdout.write(
+                f"{tally.of(Compression.State.COMPRESSED)} compressed: "
+                f"{filesizeformat(tally.source_bytes)} to {filesizeformat(tally.blob_bytes)}, "
+                f"{saved} bytes saved; {tally.of(Compression.State.FAILED)} failed."
+            )
+            for text, count in (
+                ("kept as AVIF by the guard", tally.as_avif),
+                ("replaced or deleted meanwhile", tally.of(Compression.State.REPLACED)),
+                *((f"failed: {reason}", count) for reason, count in tally.reasons.most_common()),
+            ):
+                if count:
+                    self.stdout.write(f"{count:>8}  {text}")
+
+
+def duration(seconds: float) -> str:
+    """``3 h 20 min``."""
+    minutes = round(seconds / 60)
+    if not minutes:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
