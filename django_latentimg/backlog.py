@@ -188,8 +188,7 @@ def _answers(
 
 
 def _key(item: Item) -> tuple[str, str, str]:
-    primary_key = item.field.model._meta.pk.to_python(item.primary_key)
-    return links.label(item.field), str(primary_key), item.name
+    return links.label(item.field), str(item.primary_key), item.name
 
 
 def _compress(label: str, primary_key: str, name: str) -> Outcome:
