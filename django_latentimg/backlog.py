@@ -116,7 +116,7 @@ def paced(items: Iterable[Item], rate: float | None, load: float | None) -> Iter
 def here(items: Iterable[Item]) -> Generator[Done]:
     """In this process."""
     for item in items:
-        yield Done(item, _compress(*_key(item)))
+        yield Done(item, compression.compress(*item))
 
 
 def beside(items: Iterable[Item], processes: int) -> Generator[Done]:
@@ -192,6 +192,7 @@ def _key(item: Item) -> tuple[str, str, str]:
 
 
 def _compress(label: str, primary_key: str, name: str) -> Outcome:
+    """In a process of its own, which a field cannot be sent to."""
     field = links.find_field(label)
     assert field, label
     return compression.compress(field, primary_key, name)

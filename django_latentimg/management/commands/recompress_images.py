@@ -20,6 +20,7 @@ from ...backlog import Done, Selection
 from ...fields import LatentImageField
 from ...lifecycle import all_fields, latent_fields
 from ...models import Compression
+from ...names import source_of
 
 SAMPLE = 3
 """Pictures of each field that a dry run encodes."""
@@ -62,7 +63,7 @@ class Tally:
         self.states[outcome.state] += 1
         if outcome.state == Compression.State.FAILED:
             # Names differ from picture to picture: what is left tells one cause from another.
-            self.reasons[outcome.reason.replace(done.item.name, "…")] += 1
+            self.reasons[outcome.reason.replace(source_of(done.item.name), "…")] += 1
         if outcome.state == Compression.State.COMPRESSED:
             self.as_avif += outcome.reason.startswith("avif")
             self.source_bytes += outcome.source_bytes
@@ -167,20 +168,19 @@ class Command(BaseCommand):
         else:
             work = backlog.here(items)
         tally = Tally()
-        problem = ""
+        problem: CommandError | None = None
         try:
             with closing(work):
                 for done in self._shown(work, selections, options):
                     tally.add(done)
                     self._tell(done, as_json=options["json"])
         except KeyboardInterrupt:
-            problem = "Interrupted: run it again to go on."
+            problem = CommandError("Interrupted: run it again to go on.", returncode=INTERRUPTED)
         except backlog.NoAnswerError as error:
-            problem = str(error)
+            problem = CommandError(str(error))
         self._report(tally, as_json=options["json"])
         if problem:
-            code = INTERRUPTED if problem.startswith("Interrupted") else 1
-            raise CommandError(problem, returncode=code)
+            raise problem
         if failed := tally.of(Compression.State.FAILED):
             raise CommandError(f"{failed} of {tally.pictures} pictures failed.")
 
