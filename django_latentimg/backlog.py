@@ -9,23 +9,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from multiprocessing import get_context
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from . import compression, links, workers
-from .compression import Outcome
+from . import compression, ledger, links, workers
+from .compression import TryAgainError
 from .fields import LatentImageField
+from .ledger import Outcome, State
 from .models import Compression
 from .names import EXTENSION, source_of
 
-State = Literal["pending", "stale", "failed", "all"]
-STATES: tuple[State, ...] = get_args(State)
+Wanted = Literal["pending", "stale", "failed", "all"]
 
 PAGE = 500
 """Rows fetched at a time."""
+SWEPT = 1000
+"""Most pictures of a field that one sweep sends."""
 LOOK = 0.5
 """Seconds between two looks for what workers have done."""
 
@@ -57,7 +59,7 @@ class Selection:
     """
 
     field: LatentImageField
-    state: State = "pending"
+    state: Wanted = "pending"
     first: Any = None
     """Smallest primary key."""
     last: Any = None
@@ -69,8 +71,9 @@ class Selection:
         column = self.field.attname
         blob = Q(**{f"{column}__endswith": EXTENSION})
         current = Q(**{f"{column}__endswith": f"-{compression.fingerprint(self.field)}{EXTENSION}"})
-        attempts = Compression.objects.filter(field=links.label(self.field))
-        failed = attempts.filter(state=Compression.State.FAILED)
+        failed = Compression.objects.filter(
+            field=links.label(self.field), state__in=Compression.LOST
+        )
         wanted = {
             "pending": ~blob,
             "stale": blob & ~current,
@@ -84,20 +87,35 @@ class Selection:
             rows = rows.filter(pk__gte=self.first)
         if self.last is not None:
             rows = rows.filter(pk__lte=self.last)
-        if self.before is not None:
-            since = attempts.filter(updated__gte=self.before)
-            rows = rows.exclude(**{f"{column}__in": since.values("source")})
-            rows = rows.exclude(**{f"{column}__in": since.values("blob")})
         return rows
+
+    def count(self) -> int:
+        if self.before is None:
+            return self.rows().count()
+        return sum(1 for _ in self.items())
 
     def items(self) -> Iterator[Item]:
         """A page at a time by primary key: no long transaction, and no cursor that stays open."""
         rows = self.rows().order_by("pk").values_list("pk", self.field.attname)
         page = list(rows[:PAGE])
         while page:
+            recent = self._recent(source_of(name) for _, name in page)
             for primary_key, name in page:
+                if source_of(name) in recent:
+                    continue
+                if self.state == "failed":  # Somebody wants it tried as if it were new.
+                    ledger.enter(self.field, primary_key, name, State.QUEUED, anew=True)
                 yield Item(self.field, primary_key, name)
             page = list(rows.filter(pk__gt=page[-1][0])[:PAGE])
+
+    def _recent(self, sources: Iterable[str]) -> set[str]:
+        """Those that have been attempted too lately."""
+        if self.before is None:
+            return set()
+        attempts = Compression.objects.filter(
+            field=links.label(self.field), source__in=list(sources), updated__gte=self.before
+        )
+        return set(attempts.values_list("source", flat=True))
 
 
 def paced(items: Iterable[Item], rate: float | None, load: float | None) -> Iterator[Item]:
@@ -116,7 +134,7 @@ def paced(items: Iterable[Item], rate: float | None, load: float | None) -> Iter
 def here(items: Iterable[Item]) -> Generator[Done]:
     """In this process."""
     for item in items:
-        yield Done(item, compression.compress(*item))
+        yield Done(item, _outcome(*item))
 
 
 def beside(items: Iterable[Item], processes: int) -> Generator[Done]:
@@ -146,23 +164,21 @@ def by_workers(items: Iterable[Item], window: int, patience: float) -> Generator
     What became of each is in the ledger, so no result backend is needed. Raises ``NoAnswerError``
     when nothing has been done for ``patience`` seconds; what was sent stays in the queue.
     """
-    task = workers.task("compress_image")
-    if task is None:
+    if workers.task("compress_image") is None:
         raise NoAnswerError("Celery is not installed.")
     source = iter(items)
-    sent: dict[tuple[str, str, str], tuple[Item, datetime]] = {}
+    sent: dict[tuple[str, str, str], Item] = {}
     heard = time.monotonic()
     while True:
         for item in islice(source, window - len(sent)):
             label, primary_key, name = _key(item)
-            model, _, field = label.rpartition(".")
-            sent[label, primary_key, source_of(name)] = item, timezone.now()
-            task.delay(model, primary_key, field, name)
+            sent[label, primary_key, source_of(name)] = item
+            compression.enqueue(*item, backlog=True)
         if not sent:
             return
         answered = list(_answers(sent))
         for key, outcome in answered:
-            yield Done(sent.pop(key)[0], outcome)
+            yield Done(sent.pop(key), outcome)
         if answered:
             heard = time.monotonic()
         elif time.monotonic() - heard > patience:
@@ -172,19 +188,53 @@ def by_workers(items: Iterable[Item], window: int, patience: float) -> Generator
 
 
 def _answers(
-    sent: dict[tuple[str, str, str], tuple[Item, datetime]],
+    sent: dict[tuple[str, str, str], Item],
 ) -> Iterator[tuple[tuple[str, str, str], Outcome]]:
-    since = min(moment for _, moment in sent.values())
-    attempts = Compression.objects.filter(
-        updated__gte=since, source__in={source for _, _, source in sent}
-    ).exclude(state=Compression.State.STARTED)
-    for attempt in attempts:
+    attempts = Compression.objects.filter(source__in={source for _, _, source in sent})
+    for attempt in attempts.exclude(state__in=Compression.OPEN):
         key = attempt.field, attempt.object_id, attempt.source
-        if key in sent and attempt.updated >= sent[key][1]:
+        if key in sent:
             yield (
                 key,
                 Outcome(attempt.state, attempt.reason, attempt.source_bytes, attempt.blob_bytes),
             )
+
+
+def sweep(fields: Iterable[LatentImageField]) -> int:
+    """Send again what no worker has got: the broker was down, or a process died; returns how many.
+
+    Not what waits in a queue, nor what has failed for good.
+    """
+    return sum(_sweep_ledger(field) + _sweep_rows(field) for field in fields)
+
+
+def _sweep_ledger(field: LatentImageField) -> int:
+    """What should have been queued and was not, or of which nobody has heard for hours."""
+    silent = timezone.now() - timedelta(seconds=ledger.GIVEN_UP)
+    lost = Q(state=State.UNSENT) | Q(state__in=Compression.OPEN, updated__lt=silent)
+    attempts = Compression.objects.filter(lost, field=links.label(field)).order_by("updated")
+    sent = 0
+    for attempt in attempts[:SWEPT]:
+        name = compression.column(field, attempt.object_id)
+        if name is None or source_of(name) != attempt.source:
+            ledger.write(attempt, state=State.REPLACED)
+        elif name.endswith(f"-{compression.fingerprint(field)}{EXTENSION}"):
+            ledger.write(attempt, state=State.COMPRESSED)
+        else:
+            compression.enqueue(field, attempt.object_id, name)
+            sent += 1
+    return sent
+
+
+def _sweep_rows(field: LatentImageField) -> int:
+    """What the ledger has never heard of."""
+    known = Compression.objects.filter(source=OuterRef(field.attname), field=links.label(field))
+    rows = Selection(field).rows().filter(~Exists(known)).values_list("pk", field.attname)
+    sent = 0
+    for primary_key, name in rows[:SWEPT]:
+        compression.enqueue(field, primary_key, name, backlog=True)
+        sent += 1
+    return sent
 
 
 def _key(item: Item) -> tuple[str, str, str]:
@@ -195,7 +245,14 @@ def _compress(label: str, primary_key: str, name: str) -> Outcome:
     """In a process of its own, which a field cannot be sent to."""
     field = links.find_field(label)
     assert field, label
-    return compression.compress(field, primary_key, name)
+    return _outcome(field, primary_key, name)
+
+
+def _outcome(field: LatentImageField, primary_key: Any, name: str) -> Outcome:
+    try:
+        return compression.compress(field, primary_key, name)
+    except TryAgainError as error:
+        return error.outcome
 
 
 def _begin(threads: int) -> None:

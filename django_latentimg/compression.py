@@ -1,9 +1,10 @@
 """The one path from a source in storage to a committed blob.
 
-The order of the steps is what keeps pictures safe: the blob is written under its own new name,
-then the row is changed if and only if it still holds the source (compare-and-swap), then what is
-no longer needed is deleted. A worker that is killed anywhere leaves a row that points to a
-readable file; doing it all again finishes the work and removes what was left lying.
+The order of the steps is what keeps pictures safe: the attempt and the blob's name are entered in
+the ledger, the blob is written under its own new name and read back, then the row is changed if and
+only if it still holds the source (compare-and-swap), and in the same transaction what is no longer
+needed is given to ``discards``. A worker that is killed anywhere leaves a row that points to a
+readable file; doing it all again finishes the work.
 """
 
 import base64
@@ -12,56 +13,85 @@ import io
 import json
 import logging
 import time
-from dataclasses import dataclass
-from datetime import timedelta
-from functools import partial
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.core.files.base import ContentFile
 from django.core.files.storage import Storage
-from django.db import models, router, transaction
-from django.utils import timezone
+from django.db import DatabaseError, router, transaction
 from PIL import Image
 
-from . import codec, links, renditions, workers
-from .codec import CodecError, Latent, pixels
+from . import codec, discards, ledger, workers
+from .codec import CodecError, Latent, container, pixels
 from .codec.guard import Guard
 from .codec.patches import Box
 from .conf import conf
+from .discards import rows
+from .ledger import Outcome
+from .models import Compression
 from .names import BlobName, source_of
 from .signals import compressed
 
 if TYPE_CHECKING:
     from .fields import LatentImageField
-    from .models import Compression
 
 logger = logging.getLogger(__name__)
+
+State = Compression.State
 
 PLACEHOLDER_WIDTH = 24
 """Pixels; with WebP's lowest useful quality, some 150 bytes."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one attempt."""
+class TryAgainError(Exception):
+    """An attempt failed for a cause that may pass: the storage's, the database's, the machine's."""
 
-    state: str
-    """A value of ``Compression.State``."""
-    reason: str = ""
-    """Why it failed; of a compressed picture what the guard chose, ``avif (worse)``."""
-    source_bytes: int = 0
-    blob_bytes: int = 0
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+    def __str__(self) -> str:
+        return self.outcome.reason
 
 
-def enqueue(field: "LatentImageField", instance: models.Model, source: str) -> None:
-    """Ask a worker to compress. Without Celery the picture waits for ``recompress_images``."""
+class _GoneError(Exception):
+    """The source is not in storage."""
+
+
+def enqueue(
+    field: "LatentImageField",
+    primary_key: Any,
+    name: str,
+    *,
+    pixels: int | None = None,
+    anew: bool = False,
+    backlog: bool = False,
+) -> None:
+    """Ask a worker to compress. Without Celery the picture waits for ``recompress_images``.
+
+    ``pixels``: how many the picture has, for the time it may take. ``anew``: whether earlier
+    failures count no more. ``backlog``: whether nobody is waiting for it. Raises what Celery
+    raises when there is no broker; the ledger knows then.
+    """
     task = workers.task("compress_image")
     if task is None:
-        logger.info("Celery is not installed: %s waits for recompress_images.", source)
+        logger.info("Celery is not installed: %s waits for recompress_images.", name)
         return
-    primary_key = instance._meta.pk.value_to_string(instance)
-    task.delay(field.model._meta.label_lower, primary_key, field.name, source)
+    # Before it is sent: the worker may be faster than what comes after.
+    ledger.enter(field, primary_key, name, State.QUEUED, anew=anew)
+    soft, hard = workers.time_limits(pixels)
+    options = dict(conf.BACKLOG_OPTIONS) if backlog else {}
+    try:
+        task.apply_async(
+            (field.model._meta.label_lower, str(primary_key), field.name, name),
+            soft_time_limit=soft,
+            time_limit=hard,
+            **options,
+        )
+    except Exception:
+        ledger.enter(field, primary_key, name, State.UNSENT)
+        raise
 
 
 def fingerprint(field: "LatentImageField") -> str:
@@ -83,60 +113,73 @@ def compress(field: "LatentImageField", primary_key: Any, name: str) -> Outcome:
     ``name``: what the row holds: a source, or a blob of an older policy, which is made anew from
     its source and gives way after ``LATENTIMG["GRACE"]``. Does nothing where the row no longer
     holds it, other than to remove what an earlier attempt may have left. A picture that cannot be
-    compressed stays as it is and is reported in the outcome. Errors of the storage and of the
-    database are raised: they may pass.
+    compressed stays as it is and is reported in the outcome. Raises ``TryAgainError`` for all that
+    may pass, unless it has happened ``LATENTIMG["ATTEMPTS"]`` times to this picture.
     """
-    from .models import Compression
-
-    source = source_of(name)
-    attempt, _ = Compression.objects.get_or_create(
-        field=links.label(field), object_id=str(primary_key), source=source
-    )
-    attempt.attempts += 1
-    started = time.monotonic()
-    current = _column(field, primary_key)
     try:
-        if current == name:
-            outcome = _compress(field, primary_key, name, attempt)
-        else:
-            outcome = _tidy(field, current, name, attempt)
-    except FileNotFoundError:
-        current = _column(field, primary_key)
-        if current == name:
-            outcome = Outcome(Compression.State.FAILED, f"{source} is not in storage.")
-        else:  # Replaced or deleted while it was read.
-            outcome = _tidy(field, current, name, attempt)
-    except CodecError as error:
-        outcome = Outcome(Compression.State.FAILED, str(error))
-    attempt.state = outcome.state
-    if outcome.reason or outcome.state != Compression.State.COMPRESSED:
-        attempt.reason = outcome.reason  # Else it was compressed by an earlier attempt.
-    attempt.source_bytes = outcome.source_bytes or attempt.source_bytes
-    attempt.blob_bytes = outcome.blob_bytes or attempt.blob_bytes
-    attempt.seconds = time.monotonic() - started
-    attempt.save()
-    logger.log(
-        logging.WARNING if outcome.state == Compression.State.FAILED else logging.INFO,
-        "%s: %s %s",
-        source,
-        outcome.state,
-        outcome.reason,
-    )
+        attempt = ledger.begin(field, primary_key, name, fingerprint(field))
+    except DatabaseError as error:
+        raise TryAgainError(_told(State.WAITING, error)) from error
+    if attempt.state == State.QUARANTINED:
+        return Outcome(State.QUARANTINED, attempt.reason)
+    started = time.monotonic()
+    try:
+        outcome = _attempt(field, primary_key, name, attempt)
+    except Exception as error:
+        exhausted = attempt.attempts >= conf.ATTEMPTS
+        outcome = _told(State.QUARANTINED if exhausted else State.WAITING, error)
+        logger.warning("%s: %s", attempt, outcome.reason, exc_info=True)
+        with suppress(DatabaseError):  # Which may be what has failed.
+            ledger.end(attempt, outcome, time.monotonic() - started)
+        if exhausted:
+            return outcome
+        raise TryAgainError(outcome) from error
+    try:
+        ledger.end(attempt, outcome, time.monotonic() - started)
+    except DatabaseError as error:
+        raise TryAgainError(_told(State.WAITING, error)) from error
+    level = logging.WARNING if outcome.state == State.FAILED else logging.INFO
+    logger.log(level, "%s %s", attempt, outcome.reason)
     return outcome
+
+
+def _told(state: State, error: Exception) -> Outcome:
+    return Outcome(state, f"{type(error).__name__}: {error}")
+
+
+def _attempt(
+    field: "LatentImageField", primary_key: Any, name: str, attempt: Compression
+) -> Outcome:
+    current = column(field, primary_key)
+    if current != name:
+        return _tidy(field, current, name, attempt)
+    try:
+        return _compress(field, primary_key, name, attempt)
+    except _GoneError as error:
+        current = column(field, primary_key)
+        if current == name:
+            return Outcome(State.FAILED, str(error))
+        return _tidy(field, current, name, attempt)  # Replaced or deleted while it was read.
+    except CodecError as error:
+        return Outcome(State.FAILED, str(error))
 
 
 def try_out(field: "LatentImageField", primary_key: Any, name: str) -> tuple[int, int] | None:
     """(bytes of the source, of the blob that it would become); None where that fails."""
     try:
         source_bytes, blob = _encode(field, primary_key, source_of(name))
-    except (FileNotFoundError, CodecError):
+    except (_GoneError, CodecError):
         return None
     return source_bytes, len(blob)
 
 
 def _encode(field: "LatentImageField", primary_key: Any, source: str) -> tuple[int, bytes]:
-    """(bytes of the source, blob). Raises ``FileNotFoundError``, ``CodecError``."""
-    with field.storage.open(source) as stored:
+    """(bytes of the source, blob). Raises ``_GoneError``, ``CodecError``."""
+    try:
+        stored = field.storage.open(source)
+    except FileNotFoundError as error:
+        raise _GoneError(f"{source} is not in storage.") from error
+    with stored:
         image = pixels.open_image(cast(BinaryIO, stored), max_pixels=conf.MAX_PIXELS)
         blob = codec.encode(
             image,
@@ -149,30 +192,32 @@ def _encode(field: "LatentImageField", primary_key: Any, source: str) -> tuple[i
 
 
 def _compress(
-    field: "LatentImageField", primary_key: Any, name: str, attempt: "Compression"
+    field: "LatentImageField", primary_key: Any, name: str, attempt: Compression
 ) -> Outcome:
-    storage, state, source = field.storage, type(attempt).State, source_of(name)
+    source, using = source_of(name), router.db_for_write(field.model)
     source_bytes, blob = _encode(field, primary_key, source)
+    blob_name, blob = _store(field, source, blob, attempt)
     latent = Latent.from_bytes(blob)
-    blob_name = str(
-        BlobName(source, latent.width, latent.height, latent.digest, fingerprint(field))
-    )
-    leftover, attempt.blob, attempt.state = attempt.blob, blob_name, state.STARTED
-    attempt.save()
-    if leftover and leftover != blob_name:
-        _delete_unless_used(field, leftover)
-    _write_once(storage, blob_name, blob)
     columns = {
         field.attname: blob_name,
         field.width_field: latent.width,
         field.height_field: latent.height,
         field.placeholder_field: placeholder(blob) if field.placeholder_field else "",
     }
-    rows = _rows(field).filter(pk=primary_key, **{field.attname: name})
-    if not rows.update(**{column: value for column, value in columns.items() if column}):
-        _delete_unless_used(field, blob_name)
-        return Outcome(state.REPLACED, source_bytes=source_bytes)
-    _after_commit(field, name, blob_name)
+    row = rows(field, using).filter(pk=primary_key, **{field.attname: name})
+    with transaction.atomic(using=using):
+        swapped = row.update(**{column: value for column, value in columns.items() if column})
+        if swapped and name != blob_name:
+            if not field.keep_source:
+                discards.discard(field, source, using=using)
+            if name == source:
+                discards.forget_renditions(field, source, using=using)
+            else:
+                discards.discard(field, name, using=using, after=conf.GRACE)
+    if not swapped:
+        _leave(field, blob_name)
+        return Outcome(State.REPLACED, source_bytes=source_bytes)
+    verdict = latent.verdict
     compressed.send(
         sender=field.model,
         field=field,
@@ -180,18 +225,57 @@ def _compress(
         name=blob_name,
         source_bytes=source_bytes,
         blob_bytes=len(blob),
-        verdict=latent.verdict,
+        verdict=verdict,
     )
-    verdict = latent.verdict
     kept = f"{verdict.kept} ({verdict.reason})" if verdict else ""
-    return Outcome(state.COMPRESSED, kept, source_bytes, len(blob))
+    return Outcome(State.COMPRESSED, kept, source_bytes, len(blob))
+
+
+def _store(
+    field: "LatentImageField", source: str, blob: bytes, attempt: Compression
+) -> tuple[str, bytes]:
+    """Write the blob under the name that its content determines; returns both.
+
+    Where that name is taken by other bytes, a killed worker's, cut short, or those of one that is
+    still writing, it is left to them, and the blob gets salt.
+    """
+    for _ in range(2):
+        latent = Latent.from_bytes(blob)
+        name = str(BlobName(source, latent.width, latent.height, latent.digest, attempt.policy))
+        leftover = attempt.blob
+        ledger.write(attempt, blob=name)
+        if leftover and leftover != name:
+            _leave(field, leftover)
+        discards.keep(field, name)
+        if _write_once(field.storage, name, blob):
+            return name, blob
+        _leave(field, name)
+        blob = container.salted(blob)
+    raise OSError("The storage does not give back what it was given.")
+
+
+def _write_once(storage: Storage, name: str, blob: bytes) -> bool:
+    """Whether the storage now holds the blob under exactly this name."""
+    if not storage.exists(name):
+        saved = storage.save(name, ContentFile(blob))
+        if saved != name:
+            storage.delete(saved)  # Another worker wrote the same blob first.
+    # What a storage says it has written a row may only point to once it has been seen there.
+    with storage.open(name) as stored:
+        return bool(stored.read() == blob)
+
+
+def _leave(field: "LatentImageField", blob_name: str) -> None:
+    """Delete a blob that no row shows, once no worker can be about to put it into one."""
+    using = router.db_for_write(field.model)
+    discards.discard(field, blob_name, using=using, after=workers.longest())
 
 
 def _guard(field: "LatentImageField", primary_key: Any) -> Guard:
     """What the field asks of this row's blob."""
     focal: tuple[Box, ...] = ()
     if field.focal_field:
-        column = _rows(field).filter(pk=primary_key).values_list(field.focal_field, flat=True)
+        column = rows(field).filter(pk=primary_key).values_list(field.focal_field, flat=True)
         focal = _boxes(column.first() or [])
     return Guard(
         prefer=field.prefer,
@@ -212,91 +296,15 @@ def _boxes(rectangles: Any) -> tuple[Box, ...]:
 
 
 def _tidy(
-    field: "LatentImageField", current: str | None, name: str, attempt: "Compression"
+    field: "LatentImageField", current: str | None, name: str, attempt: Compression
 ) -> Outcome:
-    """The row has moved on: finish what an earlier attempt did not live to do."""
-    blob_name = BlobName.parse(current or "")
+    """The row has moved on: give up what an earlier attempt did not live to put into it."""
     if attempt.blob and attempt.blob != current:
-        _delete_unless_used(field, attempt.blob)
-    if blob_name and blob_name.source == source_of(name):
-        _after_commit(field, name, str(blob_name))
-        return Outcome(attempt.State.COMPRESSED)
-    return Outcome(attempt.State.REPLACED)
-
-
-def _after_commit(field: "LatentImageField", before: str, now: str) -> None:
-    """Once the row points to the blob for good, remove what it no longer needs.
-
-    Files go before renditions: who makes a rendition looks afterwards whether its picture is
-    still there.
-    """
-    using = router.db_for_write(field.model)
-    source = source_of(now)
-    if not field.keep_source:
-        transaction.on_commit(partial(_delete_unless_used, field, source), using=using)
-    if before == source:
-        transaction.on_commit(partial(renditions.forget, field, source), using=using)
-    elif before != now:
-        transaction.on_commit(partial(discard_later, field, before, using), using=using)
-
-
-def discard(field: "LatentImageField", name: str, using: str) -> None:
-    """Delete source, blobs and renditions of a picture, unless a row still shows it.
-
-    Of a blob that another of the same picture has replaced, only that.
-    """
-    from .models import Compression
-
-    source = source_of(name)
-    attempts = Compression.objects.filter(field=links.label(field), source=source)
-    names = {name, source, *attempts.exclude(blob="").values_list("blob", flat=True)}
-    shown = set(
-        _rows(field, using)
-        .filter(**{f"{field.attname}__in": names})
-        .values_list(field.attname, flat=True)
-        .distinct()
-    )
-    if shown:
-        # Not what else the ledger names: a worker may be about to put that into a row.
-        names = {name} - shown - {source}
-    # Files go before renditions, as above.
-    for unused in names:
-        field.storage.delete(unused)
-    for unused in names:
-        renditions.forget(field, unused)
-
-
-def discard_later(field: "LatentImageField", name: str, using: str) -> None:
-    """The same once ``LATENTIMG["GRACE"]`` has passed: pages in caches still name the picture."""
-    from .models import Discarded
-
-    if conf.GRACE <= 0:
-        discard(field, name, using)
-        return
-    Discarded.objects.update_or_create(
-        field=links.label(field),
-        name=name,
-        defaults={"due": timezone.now() + timedelta(seconds=conf.GRACE), "database": using},
-    )
-    task = workers.task("free_discarded")
-    if task is None:
-        logger.info("Celery is not installed: %s waits for latentimg_cache.", name)
-        return
-    task.apply_async(countdown=conf.GRACE + 1)
-
-
-def free_discarded() -> int:
-    """Delete the pictures whose grace has passed; returns how many."""
-    from .models import Discarded
-
-    freed = 0
-    for row in Discarded.objects.filter(due__lte=timezone.now()).iterator():
-        field = links.find_field(row.field)
-        if field is not None:  # Else a release has dropped it, and nobody knows its storage.
-            discard(field, row.name, row.database)
-        row.delete()
-        freed += 1
-    return freed
+        _leave(field, attempt.blob)
+    shown = BlobName.parse(current or "")
+    if shown and shown.source == source_of(name):
+        return Outcome(State.COMPRESSED)
+    return Outcome(State.REPLACED)
 
 
 def placeholder(blob: bytes) -> str:
@@ -316,31 +324,10 @@ def placeholder(blob: bytes) -> str:
     return f"data:image/webp;base64,{picture}#{red:02x}{green:02x}{blue:02x}"
 
 
-def _rows(field: "LatentImageField", using: str | None = None) -> models.QuerySet[Any]:
-    return field.model._base_manager.using(using or router.db_for_write(field.model))
-
-
-def _column(field: "LatentImageField", primary_key: Any) -> str | None:
+def column(field: "LatentImageField", primary_key: Any) -> str | None:
     """What the row holds now; None where there is no row."""
     try:
-        value = _rows(field).values_list(field.attname, flat=True).get(pk=primary_key)
+        value = rows(field).values_list(field.attname, flat=True).get(pk=primary_key)
     except ObjectDoesNotExist:
         return None
     return str(value)
-
-
-def _delete_unless_used(field: "LatentImageField", name: str) -> None:
-    if not _rows(field).filter(**{field.attname: name}).exists():
-        field.storage.delete(name)
-
-
-def _write_once(storage: Storage, name: str, blob: bytes) -> None:
-    """Store the blob under exactly this name, which its content determines."""
-    if storage.exists(name):
-        with storage.open(name) as stored:
-            if stored.read() == blob:
-                return
-        storage.delete(name)  # A killed worker's, cut short.
-    saved = storage.save(name, ContentFile(blob))
-    if saved != name:
-        storage.delete(saved)  # Another worker wrote the same blob first.

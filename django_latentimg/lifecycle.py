@@ -1,13 +1,14 @@
 """What happens to a picture's files when its row is saved or deleted, after the commit."""
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from django.apps import apps
-from django.db import models, transaction
+from django.db import models
 
-from . import compression
+from . import compression, discards
+from .conf import conf
+from .discards import after_commit
 from .fields import LatentImageField
 from .names import BlobName, source_of
 
@@ -49,18 +50,9 @@ def after_save(
         if raw or name == before:
             continue
         if name and BlobName.parse(name) is None:
-            after_commit(using, compression.enqueue, field, instance, name)
+            after_commit(using, _enqueue, field, instance, name)
         if before and source_of(before) != source_of(name):
-            after_commit(using, compression.discard_later, field, before, using)
-
-
-def after_commit(using: str, function: Callable[..., object], *arguments: Any) -> None:
-    """Call after the commit; errors are logged, since the rows are saved in any case."""
-
-    def call() -> None:
-        function(*arguments)
-
-    transaction.on_commit(call, using=using, robust=True)
+            discards.discard_picture(field, before, using=using, after=conf.GRACE)
 
 
 def after_delete(
@@ -70,4 +62,14 @@ def after_delete(
     for field in latent_fields(sender):
         name = getattr(instance, field.attname).name
         if name:
-            after_commit(using, compression.discard, field, name, using)
+            discards.discard_picture(field, name, using=using)
+
+
+def _enqueue(field: LatentImageField, instance: models.Model, name: str) -> None:
+    width, height = (
+        getattr(instance, column) if column else None
+        for column in (field.width_field, field.height_field)
+    )
+    primary_key = instance._meta.pk.value_to_string(instance)
+    pixels = width * height if width and height else None
+    compression.enqueue(field, primary_key, name, pixels=pixels, anew=True)

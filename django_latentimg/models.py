@@ -6,42 +6,59 @@ from django.db import models
 class Compression(models.Model):
     """One picture's way from source to blob: what was attempted, and what came of it.
 
-    The blob's name is entered before the blob is written, so whatever a killed worker leaves
-    behind is known and can be removed.
+    An attempt is entered before it begins and the blob's name before the blob is written, so that
+    whatever a killed worker leaves behind is known. Written by ``ledger.py``.
     """
 
     class State(models.TextChoices):
+        QUEUED = "queued", "queued"
+        UNSENT = "unsent", "no broker took it"
         STARTED = "started", "started"
+        WAITING = "waiting", "failed, will be tried again"
         COMPRESSED = "compressed", "compressed"
         REPLACED = "replaced", "replaced or deleted meanwhile"
         FAILED = "failed", "failed"
+        QUARANTINED = "quarantined", "failed too often"
+
+    OPEN = (State.QUEUED, State.UNSENT, State.STARTED, State.WAITING)
+    """Something is still to come."""
+    LOST = (State.FAILED, State.QUARANTINED)
+    """Nobody tries again unless asked to."""
 
     field = models.CharField(max_length=150, help_text="app_label.model.field")
-    object_id = models.CharField(max_length=64)
+    object_id = models.CharField("primary key", max_length=64)
     source = models.CharField(max_length=255)
     blob = models.CharField(max_length=255, blank=True)
-    state = models.CharField(max_length=10, choices=State, default=State.STARTED)
-    reason = models.TextField(blank=True)
-    attempts = models.PositiveIntegerField(default=0)
+    state = models.CharField(max_length=11, choices=State, default=State.STARTED)
+    reason = models.TextField(
+        blank=True, help_text="Why it failed; or what the guard chose, and why."
+    )
+    attempts = models.PositiveIntegerField(default=0, help_text="Since it last went well.")
     source_bytes = models.PositiveBigIntegerField(default=0)
     blob_bytes = models.PositiveBigIntegerField(default=0)
-    seconds = models.FloatField(default=0)
+    seconds = models.FloatField(default=0, help_text="Of the last attempt.")
+    model = models.CharField("latent model", max_length=200, blank=True)
+    policy = models.CharField(max_length=4, blank=True, help_text="Its fingerprint.")
+    worker = models.CharField(max_length=200, blank=True, help_text="host:process")
     created = models.DateTimeField(auto_now_add=True)
     updated = models.DateTimeField(auto_now=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["field", "object_id", "source"], name="latentimg_compression_unique"
+                # The source first: that is also what is looked up without the rest.
+                fields=["source", "field", "object_id"],
+                name="latentimg_compression_unique",
             )
         ]
+        indexes = [models.Index(fields=["state", "updated"], name="latentimg_compression_state")]
 
     def __str__(self) -> str:
         return f"{self.source}: {self.state}"
 
 
 class Discarded(models.Model):
-    """A picture that a row has shown, kept a while for pages that still name it."""
+    """A file that is to go: at once, or when pages in caches have stopped naming it."""
 
     field = models.CharField(max_length=150, help_text="app_label.model.field")
     name = models.CharField(max_length=255)

@@ -1,22 +1,32 @@
 """Celery tasks: thin shells over ``compression``."""
 
-from celery import shared_task
-from django.apps import apps
-from django.db import OperationalError
+import os
+from importlib.util import find_spec
+from typing import Any
 
-from . import compression, links, renditions
+from celery import shared_task
+from celery.signals import worker_init
+from django.apps import apps
+
+from . import backlog, compression, discards, ledger, links, renditions
+from .codec.models import load_model
+from .compression import TryAgainError
+from .conf import conf
 from .crops import Crop
 from .fields import LatentImageField
+from .lifecycle import all_fields
 
 
 @shared_task(
     name="django_latentimg.compress_image",
     acks_late=True,
     reject_on_worker_lost=True,
-    autoretry_for=(OSError, OperationalError),
-    retry_backoff=True,
+    autoretry_for=(TryAgainError,),
+    # Up to half an hour, which is less than any broker waits before it gives a task to another.
+    retry_backoff=60,
+    retry_backoff_max=1800,
     retry_jitter=True,
-    max_retries=5,
+    max_retries=50,  # LATENTIMG["ATTEMPTS"] ends it before; this one counts without a database.
     ignore_result=True,
 )
 def compress_image(model: str, primary_key: str, field: str, name: str) -> str:
@@ -44,5 +54,34 @@ def render_image(label: str, name: str, width: int, format: str, crop: list[int]
 
 @shared_task(name="django_latentimg.free_discarded", ignore_result=True)
 def free_discarded() -> int:
-    """Delete the pictures whose grace has passed. What it misses the next one finds."""
-    return compression.free_discarded()
+    """Delete the files that are due. What it misses the next one finds, or ``sweep``."""
+    return discards.free_due()
+
+
+@shared_task(name="django_latentimg.sweep", ignore_result=True)
+def sweep() -> dict[str, int]:
+    """What a site lets Celery's beat do every few minutes, so that nothing stays undone."""
+    return {
+        "enqueued": backlog.sweep(all_fields()),
+        "freed": discards.free_due(),
+        "forgotten": ledger.prune(),
+    }
+
+
+@worker_init.connect
+def load_before_fork(sender: Any, **_: Any) -> None:
+    """In a worker whose queues bring pictures: load the model once, for all its processes.
+
+    Each computes with its share of the cores.
+    """
+    route = sender.app.amqp.router.route({}, compress_image.name)
+    if route["queue"].name not in sender.app.amqp.queues.consume_from or find_spec("torch") is None:
+        return
+    import torch
+
+    if torch.cuda.device_count():
+        return  # A GPU that has been opened does not survive a fork.
+    # Nor do threads: until the processes exist there must be none.
+    torch.set_num_threads(1)
+    load_model(conf.MODEL)
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // sender.concurrency))

@@ -1,6 +1,13 @@
-"""Celery's tasks, for code that runs without Celery too."""
+"""Celery's tasks, for code that runs without Celery too, and how long they may take."""
 
 from typing import Any
+
+from .conf import conf
+
+SECONDS, SECONDS_PER_MEGAPIXEL = 120, 45
+"""Four times what two slow cores need at the highest effort."""
+LAST_SECONDS = 60
+"""From the soft limit, which the task can report, to the hard one, which ends its process."""
 
 
 def task(name: str) -> Any:
@@ -12,3 +19,15 @@ def task(name: str) -> Any:
             raise
         return None
     return getattr(tasks, name)
+
+
+def time_limits(pixels: int | None) -> tuple[int, int]:
+    """Celery's soft and hard limit in seconds for a picture of so many pixels, or of any size."""
+    megapixels = min(pixels or conf.MAX_PIXELS, conf.MAX_PIXELS) / 1e6
+    soft = round(SECONDS + SECONDS_PER_MEGAPIXEL * megapixels)
+    return soft, soft + LAST_SECONDS
+
+
+def longest() -> int:
+    """Seconds after which no attempt is going on any more that has begun before."""
+    return time_limits(None)[1]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from celery import Celery
 from django.core.files.base import ContentFile
+from django.utils import timezone
 from PIL import Image
 
 SHARED = Path(__file__).parent.parent / ".." / "shared"
@@ -78,8 +79,23 @@ def enqueued(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, ...]]]
     from django_latentimg.tasks import compress_image
 
     sent: list[tuple[str, ...]] = []
-    monkeypatch.setattr(compress_image, "delay", lambda *arguments: sent.append(arguments))
+    monkeypatch.setattr(
+        compress_image, "apply_async", lambda arguments, **options: sent.append(arguments)
+    )
     return sent
+
+
+@pytest.fixture
+def collect() -> Callable[[], None]:
+    """Deletes what is discarded, as if it had been due."""
+    from django_latentimg import discards
+    from django_latentimg.models import Discarded
+
+    def collect() -> None:
+        Discarded.objects.update(due=timezone.now())
+        discards.free_due()
+
+    return collect
 
 
 def shared(path: str) -> Path:

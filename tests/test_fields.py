@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django_latentimg import codec
 from django_latentimg.compression import compress
 from django_latentimg.fields import LatentImageField
+from django_latentimg.models import Compression
 from django_latentimg.names import BlobName
 from tests.codec.test_codec import photograph
 from tests.conftest import image_bytes, picture
@@ -68,11 +69,12 @@ def test_save__rolled_back_enqueues_nothing_and_can_be_repeated(upload, enqueued
 def test_save__with_the_broker_down_succeeds_and_shows_the_source(upload, monkeypatch, client):
     from django_latentimg.tasks import compress_image
 
-    def refuse(*arguments):
+    def refuse(*arguments, **options):
         raise OSError("connection refused")
 
-    monkeypatch.setattr(compress_image, "delay", refuse)
+    monkeypatch.setattr(compress_image, "apply_async", refuse)
     saved = product(upload)
+    assert Compression.objects.get().state == "unsent"
     assert client.get(saved.photo.url).status_code == 200
 
 

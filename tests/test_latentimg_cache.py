@@ -10,7 +10,7 @@ from django.core.files.storage import storages
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from django_latentimg import compression, housekeeping
+from django_latentimg import discards, housekeeping
 from django_latentimg.compression import compress
 from django_latentimg.models import Discarded
 from django_latentimg.tasks import free_discarded
@@ -173,10 +173,10 @@ def test_replace__old_urls_work_for_a_while_and_then_all_is_freed(
     assert sent == [601]
     assert client.get(rendition.url).status_code == 200
     assert client.get(unmade).status_code == 200
-    assert compression.free_discarded() == 0
+    assert discards.free_due() == 0
     assert old in files()
     later()
-    assert free_discarded() == 1
+    assert free_discarded() == 2, "its source, too"
     assert old not in files()
     assert client.get(unmade).status_code == 410
     assert not [name for name in names() if "llama" in name]
@@ -191,7 +191,7 @@ def test_replace__a_picture_that_is_shown_again_stays(upload, files, grace, sent
     row.save()
     Product.objects.create(photo=old)
     later()
-    assert compression.free_discarded() == 1
+    assert discards.free_due() == 2
     assert old in files()
 
 
@@ -200,9 +200,9 @@ def test_replace__the_command_frees_what_no_task_has(upload, files, grace, sent,
     old = row.photo.name
     row.photo = upload("alpaca.png")
     row.save()
-    assert "freed" not in run()
+    assert "discarded" not in run()
     later()
-    assert "1 replaced pictures freed." in run()
+    assert "2 discarded files deleted." in run()
     assert old not in files()
 
 
@@ -215,7 +215,7 @@ def test_replace__the_broker_is_down(upload, files, grace, monkeypatch, later):
     row.photo = upload("alpaca.png")
     row.save()
     later()
-    assert compression.free_discarded() == 1
+    assert discards.free_due() == 2
 
 
 def test_delete__leaves_nothing(files, grace):

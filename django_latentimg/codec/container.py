@@ -1,5 +1,6 @@
 """The blob: header and typed chunks (``docs/format.md``, normative)."""
 
+import os
 import struct
 import zlib
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ IMAGE = b"I"
 ALPHA = b"A"
 PATCHES = b"R"
 VERDICT = b"G"
+SALT = b"N"
+"""Means nothing; for two blobs of one picture that shall not be the same bytes."""
 
 BODIES = (SYMBOLS, PALETTE, IMAGE)
 """What shows the picture; a blob has exactly one."""
@@ -74,6 +77,12 @@ def pack(header: Header, chunks: dict[bytes, bytes]) -> bytes:
         start = _CHUNK.pack(kind, len(payload))
         parts += [start, payload, _CRC.pack(zlib.crc32(payload, zlib.crc32(start)))]
     return b"".join(parts)
+
+
+def salted(blob: bytes) -> bytes:
+    """The same picture in other bytes."""
+    header, chunks = unpack(blob)
+    return pack(header, chunks | {SALT: os.urandom(4)})
 
 
 def length(chunks: dict[bytes, bytes]) -> int:

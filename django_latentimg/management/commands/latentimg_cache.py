@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 
-from ... import compression, housekeeping, links, renditions
+from ... import discards, housekeeping, links, renditions
 from ...fields import LatentImageField
 from ...housekeeping import Kept
 
@@ -52,9 +52,9 @@ class Command(BaseCommand):
         **options: Any,
     ) -> None:
         if not dry_run:
-            freed = compression.free_discarded()
+            freed = discards.free_due()
             if freed:
-                self.stdout.write(f"{freed} replaced pictures freed.")
+                self.stdout.write(f"{freed} discarded files deleted.")
         owned = housekeeping.by_field(housekeeping.walk())
         self.show(owned)
         kept = [rendition for of_field in owned.values() for rendition in of_field]

@@ -1,0 +1,127 @@
+"""The one gate through which files are deleted.
+
+A file that is to go is entered in ``Discarded``, and whoever deletes it takes that entry away in
+the same transaction. A worker that is about to put a blob into a row takes the entry away too
+(``keep``): either it comes first and the file stays, or it waits until the file is gone and writes
+it again. So no row ever gets the name of a file that is being deleted.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import models, router, transaction
+from django.utils import timezone
+
+from . import ledger, links, renditions, workers
+from .models import Discarded
+from .names import BlobName, source_of
+
+if TYPE_CHECKING:
+    from .fields import LatentImageField
+
+logger = logging.getLogger(__name__)
+
+LOOK_AGAIN = 1800
+"""Most seconds for which a task waits in a worker: brokers give what waits for long to another."""
+
+
+def discard(field: "LatentImageField", *names: str, using: str, after: float = 0) -> None:
+    """Delete files and their renditions after the commit, in so many seconds, if no row shows them.
+
+    With a source go the blobs that the ledger knows of it. ``using``: the rows' database. Entered
+    at once, so that with the transaction it comes to pass or not, and whoever is killed after the
+    commit leaves it to ``free_due``.
+    """
+    due = timezone.now() + timedelta(seconds=after)
+    entries = [
+        Discarded.objects.update_or_create(
+            field=links.label(field), name=name, defaults={"due": due, "database": using}
+        )[0]
+        for name in names
+    ]
+    if after > 0:
+        after_commit(using, _look_later, after)
+    else:
+        after_commit(using, _free_all, entries)
+
+
+def discard_picture(field: "LatentImageField", name: str, *, using: str, after: float = 0) -> None:
+    """The same for all files of the picture that a row has shown."""
+    discard(field, *sorted({name, source_of(name)}), using=using, after=after)
+
+
+def forget_renditions(field: "LatentImageField", name: str, *, using: str) -> None:
+    """Delete what was made of a stored picture after the commit; the picture itself stays."""
+    after_commit(using, renditions.forget, field, name)
+
+
+def keep(field: "LatentImageField", name: str) -> None:
+    """From here on nobody deletes the file, unless it is discarded anew."""
+    Discarded.objects.filter(field=links.label(field), name=name).delete()
+
+
+def free_due() -> int:
+    """Delete what is due; returns how many entries that were."""
+    return _free_all(Discarded.objects.filter(due__lte=timezone.now()).iterator())
+
+
+def _free_all(entries: Iterable[Discarded]) -> int:
+    return sum(_free(entry) for entry in entries)
+
+
+def _look_later(after: float) -> None:
+    task = workers.task("free_discarded")
+    if task is None:
+        logger.info("Celery is not installed: discarded files wait for latentimg_cache.")
+        return
+    task.apply_async(countdown=min(after, LOOK_AGAIN) + 1)
+
+
+def _free(entry: Discarded) -> bool:
+    """Whether it was ours to do. If the storage fails the entry stays."""
+    with transaction.atomic(using=router.db_for_write(Discarded)):
+        mine, _ = Discarded.objects.filter(pk=entry.pk).delete()
+        field = links.find_field(entry.field)
+        if mine and field is not None:  # Else a release has dropped it: its storage is unknown.
+            names = _unused(field, entry.name, entry.database)
+            # Files go before renditions: who makes a rendition looks afterwards whether its
+            # picture is still there.
+            for name in names:
+                field.storage.delete(name)
+            for name in names:
+                renditions.forget(field, name)
+    return bool(mine)
+
+
+def _unused(field: "LatentImageField", name: str, using: str) -> set[str]:
+    """What of the discarded file, and of what belongs to it, no row needs."""
+    names = {name} if BlobName.parse(name) else {name, *ledger.blobs_of(field, name)}
+    shown = set(
+        rows(field, using)
+        .filter(**{f"{field.attname}__in": names})
+        .values_list(field.attname, flat=True)
+        .distinct()
+    )
+    if shown and name not in shown and field.keep_source:
+        return set()  # It is the source of what is shown.
+    return {
+        unused
+        for unused in names - shown
+        if BlobName.parse(unused) is None or not ledger.is_under_way(field, unused)
+    }
+
+
+def after_commit(using: str, function: Callable[..., object], *arguments: Any) -> None:
+    """Call after the commit; errors are logged, since the rows are saved in any case."""
+
+    def call() -> None:
+        function(*arguments)
+
+    transaction.on_commit(call, using=using, robust=True)
+
+
+def rows(field: "LatentImageField", using: str | None = None) -> models.QuerySet[Any]:
+    """All rows, on the database that is written to."""
+    return field.model._base_manager.using(using or router.db_for_write(field.model))
