@@ -2,6 +2,7 @@
 beside it, or Celery's workers. Constant memory over any number of rows."""
 
 import os
+import random
 import time
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -100,13 +101,15 @@ class Selection:
         page = list(rows[:PAGE])
         while page:
             recent = self._recent(source_of(name) for _, name in page)
+            last = page[-1][0]
+            random.shuffle(page)  # Else two hosts that do this at once would do the same.
             for primary_key, name in page:
                 if source_of(name) in recent:
                     continue
                 if self.state == "failed":  # Somebody wants it tried as if it were new.
                     ledger.enter(self.field, primary_key, name, State.QUEUED, anew=True)
                 yield Item(self.field, primary_key, name)
-            page = list(rows.filter(pk__gt=page[-1][0])[:PAGE])
+            page = list(rows.filter(pk__gt=last)[:PAGE])
 
     def _recent(self, sources: Iterable[str]) -> set[str]:
         """Those that have been attempted too lately."""

@@ -176,6 +176,14 @@ def try_out(field: "LatentImageField", primary_key: Any, name: str) -> tuple[int
 def _encode(field: "LatentImageField", primary_key: Any, source: str) -> tuple[int, bytes]:
     """(bytes of the source, blob). Raises ``_GoneError``, ``CodecError``."""
     try:
+        return _encode_once(field, primary_key, source)
+    except CodecError:
+        # A storage may have cut it short: what is no picture the second time is none.
+        return _encode_once(field, primary_key, source)
+
+
+def _encode_once(field: "LatentImageField", primary_key: Any, source: str) -> tuple[int, bytes]:
+    try:
         stored = field.storage.open(source)
     except FileNotFoundError as error:
         raise _GoneError(f"{source} is not in storage.") from error
@@ -214,9 +222,8 @@ def _compress(
                 discards.forget_renditions(field, source, using=using)
             else:
                 discards.discard(field, name, using=using, after=conf.GRACE)
-    if not swapped:
-        _leave(field, blob_name)
-        return Outcome(State.REPLACED, source_bytes=source_bytes)
+    if not swapped:  # Replaced or deleted, or another worker was first.
+        return _tidy(field, column(field, primary_key), name, attempt)
     verdict = latent.verdict
     compressed.send(
         sender=field.model,

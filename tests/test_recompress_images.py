@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 from django.core.files.base import ContentFile
+from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from django_latentimg import backlog, tasks
+from django_latentimg.management.commands import recompress_images
 from django_latentimg.models import Compression
 from tests.testapp.models import FramedSnapshot, Product, Snapshot
 
@@ -275,3 +277,71 @@ def test_command__shows_progress_on_a_terminal():
     assert "0 compressed" in finished.stdout, shown
     assert "testapp.product.photo: 100%" in shown
     assert "1/1" in shown
+
+
+@pytest.mark.parametrize("option", ["--workers", "--in-flight"])
+def test_command__refuses_none_at_all(option):
+    with pytest.raises(CommandError, match="1 or more"):
+        run(option, "0")
+
+
+def test_command__storage_that_fails_is_told_and_tried_by_the_next_run(upload, monkeypatch):
+    row = Product.objects.create(photo=upload())
+
+    def fail(*arguments, **options):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileSystemStorage, "_save", fail)
+        with pytest.raises(CommandError, match="1 of 1 pictures failed"):
+            run()
+    assert (Compression.objects.get().state, Product.objects.get().photo.name) == (
+        "waiting",
+        row.photo.name,
+    )
+    assert run()[0].startswith("1 compressed")
+
+
+def test_command__stops_where_the_storage_is_down(upload, monkeypatch):
+    """Else an hour without a bucket would use up the attempts of a million pictures."""
+    for seed in range(4):
+        Product.objects.create(photo=upload(seed=seed))
+
+    def fail(*arguments, **options):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(recompress_images, "IN_A_ROW", 2)
+    monkeypatch.setattr(FileSystemStorage, "_save", fail)
+    with pytest.raises(CommandError, match="no route to host"):
+        run()
+    assert Compression.objects.filter(state="waiting").count() == 2
+
+
+def test_command__quarantined_pictures_only_when_asked_for(upload, settings, monkeypatch):
+    settings.LATENTIMG = settings.LATENTIMG | {"ATTEMPTS": 2}
+    Product.objects.create(photo=upload())
+
+    def fail(*arguments, **options):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backlog.compression.codec, "encode", fail)
+        for state in ("waiting", "quarantined", "quarantined"):
+            with pytest.raises(CommandError):
+                run()
+            assert Compression.objects.get().state == state
+    with pytest.raises(CommandError):
+        run()
+    assert Compression.objects.get().attempts == 2
+    assert run("--failed")[0].startswith("1 compressed")
+
+
+def test_command__progress_in_lines_where_there_is_no_terminal(upload, monkeypatch):
+    for seed in range(3):
+        Product.objects.create(photo=upload(seed=seed))
+    monkeypatch.setattr(recompress_images, "EVERY", -1)
+    err = StringIO()
+    call_command("recompress_images", stdout=StringIO(), stderr=err)
+    lines = err.getvalue().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["1 of 3", "2 of 3", "3 of 3"]
+    assert re.fullmatch(r"3 of 3, [\d.]+ a second, 0 s left", lines[-1])

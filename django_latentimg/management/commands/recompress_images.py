@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from argparse import ArgumentTypeError
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
@@ -26,6 +27,10 @@ SAMPLE = 3
 """Pictures of each field that a dry run encodes."""
 EVERY = 10
 """Seconds between two lines of progress where there is no terminal."""
+FAILED = (*Compression.LOST, Compression.State.WAITING)
+"""The last for a cause that may pass: run again."""
+IN_A_ROW = 20
+"""So many of these in a row, and it is not the pictures: the storage is down, or full."""
 INTERRUPTED = 130
 """Exit status, as of a program that SIGINT has ended."""
 
@@ -50,6 +55,13 @@ def select(targets: list[str]) -> list[LatentImageField]:
     return selected
 
 
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ArgumentTypeError("must be 1 or more")
+    return number
+
+
 class Tally:
     """What has become of the pictures so far."""
 
@@ -57,11 +69,14 @@ class Tally:
         self.states: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.as_avif = self.source_bytes = self.blob_bytes = 0
+        self.in_vain = 0
+        """How many have failed last, without a break, for a cause that may pass."""
 
     def add(self, done: Done) -> None:
         outcome = done.outcome
         self.states[outcome.state] += 1
-        if outcome.state == Compression.State.FAILED:
+        self.in_vain = self.in_vain + 1 if outcome.state == Compression.State.WAITING else 0
+        if outcome.state in FAILED:
             # Names differ from picture to picture: what is left tells one cause from another.
             self.reasons[outcome.reason.replace(source_of(done.item.name), "…")] += 1
         if outcome.state == Compression.State.COMPRESSED:
@@ -69,8 +84,8 @@ class Tally:
             self.source_bytes += outcome.source_bytes
             self.blob_bytes += outcome.blob_bytes
 
-    def of(self, state: str) -> int:
-        return self.states[state]
+    def of(self, *states: str) -> int:
+        return sum(self.states[state] for state in states)
 
     @property
     def pictures(self) -> int:
@@ -117,13 +132,17 @@ class Command(BaseCommand):
         )
         how = parser.add_mutually_exclusive_group()
         how.add_argument(
-            "--workers", type=int, default=1, metavar="N", help="processes beside each other"
+            "--workers", type=positive, default=1, metavar="N", help="processes beside each other"
         )
         how.add_argument(
             "--async", dest="by_celery", action="store_true", help="by Celery's workers"
         )
         parser.add_argument(
-            "--in-flight", type=int, default=100, metavar="N", help="tasks in the queue at a time"
+            "--in-flight",
+            type=positive,
+            default=100,
+            metavar="N",
+            help="tasks in the queue at a time",
         )
         parser.add_argument(
             "--patience",
@@ -174,6 +193,12 @@ class Command(BaseCommand):
                 for done in self._shown(work, selections, options):
                     tally.add(done)
                     self._tell(done, as_json=options["json"])
+                    if tally.in_vain == IN_A_ROW:
+                        problem = CommandError(
+                            f"{IN_A_ROW} in a row failed for causes that may pass, the last one: "
+                            f"{done.outcome.reason} Run it again when they have."
+                        )
+                        break
         except KeyboardInterrupt:
             problem = CommandError("Interrupted: run it again to go on.", returncode=INTERRUPTED)
         except backlog.NoAnswerError as error:
@@ -181,7 +206,7 @@ class Command(BaseCommand):
         self._report(tally, as_json=options["json"])
         if problem:
             raise problem
-        if failed := tally.of(Compression.State.FAILED):
+        if failed := tally.of(*FAILED):
             raise CommandError(f"{failed} of {tally.pictures} pictures failed.")
 
     @staticmethod
@@ -217,7 +242,7 @@ class Command(BaseCommand):
         """With progress: a bar on a terminal, else a line now and then; none with ``--json``."""
         if options["json"] or not options["verbosity"]:
             return work
-        total = sum(selection.rows().count() for selection in selections)
+        total = sum(selection.count() for selection in selections)
         return self._bar(work, total) if sys.stderr.isatty() else self._lines(work, total)
 
     def _bar(self, work: Iterator[Done], total: int) -> Iterator[Done]:
@@ -244,7 +269,7 @@ class Command(BaseCommand):
         if as_json:
             line = {"field": label, "pk": str(done.item.primary_key), "name": done.item.name}
             self.stdout.write(json.dumps(line | vars(done.outcome)))
-        elif done.outcome.state == Compression.State.FAILED:
+        elif done.outcome.state in FAILED:
             self.stderr.write(
                 f"{label} {done.item.primary_key}: {done.item.name}: {done.outcome.reason}"
             )
@@ -258,7 +283,7 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"{tally.of(Compression.State.COMPRESSED)} compressed: "
                 f"{filesizeformat(tally.source_bytes)} to {filesizeformat(tally.blob_bytes)}, "
-                f"{saved} bytes saved; {tally.of(Compression.State.FAILED)} failed."
+                f"{saved} bytes saved; {tally.of(*FAILED)} failed."
             )
             for text, count in (
                 ("kept as AVIF by the guard", tally.as_avif),
