@@ -3,14 +3,21 @@
     python -m tests.broker_site upload                   # saves one picture, as a view would
     python -m tests.broker_site compress [ARGUMENT …]    # recompress_images
     python -m tests.broker_site fetch                    # asks for a rendition, has no engine
-    celery -A tests.broker_site worker --pool solo       # kills itself where KILL_AT says
+    python -m tests.broker_site sweep                    # what beat does every few minutes
+    celery -A tests.broker_site worker --pool solo
 
-``SITE_FOLDER`` holds database and files, ``BROKER`` is the broker's URL.
+``SITE_FOLDER`` holds database and files, ``BROKER`` is the broker's URL, ``CELERY`` and
+``LATENTIMG`` hold settings as JSON. Of a worker, ``KILL_AT`` says where it kills itself, ``HANG``
+for how many seconds its storage hangs (``stubborn``: whatever it is told); ``SECONDS`` are the
+limits that an upload gives its task.
 """
 
+import json
 import os
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import django
 from celery import Celery
@@ -22,16 +29,41 @@ settings.DATABASES["default"]["NAME"] = FOLDER / "db.sqlite3"
 settings.DATABASES["default"]["OPTIONS"] = {"timeout": 30}
 settings.MEDIA_ROOT = FOLDER / "files"
 settings.STORAGES["renditions"]["OPTIONS"] = {"location": FOLDER / "renditions"}
+settings.LATENTIMG |= json.loads(os.environ.get("LATENTIMG", "{}"))
 django.setup()
 
 app = Celery("site", broker=os.environ["BROKER"], set_as_current=True)
 app.set_default()
+app.conf.update(json.loads(os.environ.get("CELERY", "{}")))
 app.autodiscover_tasks(["django_latentimg"])
 
 if "KILL_AT" in os.environ:
     from tests.worker import kill_at
 
     kill_at(os.environ["KILL_AT"])
+
+if "HANG" in os.environ:
+    from django.core.files.storage import FileSystemStorage
+
+    open_file = FileSystemStorage._open
+
+    def hang(self: FileSystemStorage, name: str, mode: str = "rb") -> Any:
+        until = time.monotonic() + float(os.environ["HANG"].removesuffix(" stubborn"))
+        while time.monotonic() < until:
+            try:
+                time.sleep(until - time.monotonic())
+            except Exception:
+                if not os.environ["HANG"].endswith("stubborn"):
+                    raise
+        return open_file(self, name, mode)
+
+    FileSystemStorage._open = hang  # type: ignore[method-assign]
+
+if "SECONDS" in os.environ:
+    from django_latentimg import workers
+
+    workers.SECONDS, workers.LAST_SECONDS = map(int, os.environ["SECONDS"].split())
+    workers.SECONDS_PER_MEGAPIXEL = 0
 
 
 def upload() -> None:
@@ -43,13 +75,20 @@ def upload() -> None:
 
     app.set_current()  # conftest made another
     call_command("migrate", run_syncdb=True, verbosity=0)
-    Product.objects.create(photo=ContentFile(image_bytes(picture()), "llama.png"))
+    for name in sys.argv[2:] or ["llama.png"]:
+        Product.objects.create(photo=ContentFile(image_bytes(picture()), name))
 
 
 def compress() -> None:
     from django.core.management import call_command
 
     call_command("recompress_images", *sys.argv[2:], verbosity=0)
+
+
+def sweep() -> None:
+    from django_latentimg import tasks
+
+    print(json.dumps(tasks.sweep()))
 
 
 def fetch() -> None:
@@ -67,4 +106,4 @@ def fetch() -> None:
 
 
 if __name__ == "__main__":
-    {"upload": upload, "compress": compress, "fetch": fetch}[sys.argv[1]]()
+    {"upload": upload, "compress": compress, "fetch": fetch, "sweep": sweep}[sys.argv[1]]()

@@ -29,6 +29,7 @@ import django
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
+from django.test import override_settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
@@ -394,7 +395,8 @@ def scenario(site: Site, name: str) -> tuple[Callable[[], Any], set[str | None]]
     if name == "delete":
         return lambda: site.delete(primary_key()), {"llama.png", None}
     assert name == "free"
-    unharmed(site, lambda: site.upload("alpaca.png", primary_key()))
+    with override_settings(LATENTIMG={**settings.LATENTIMG, "GRACE": 600}):
+        unharmed(site, lambda: site.upload("alpaca.png", primary_key()))
     site.time_passes()
     return discards.free_due, {"alpaca.png"}
 

@@ -1,18 +1,26 @@
 """Upload, broker, worker: each a process of its own, over RabbitMQ and Redis."""
 
+import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.conf import settings
+from kombu import Connection
 
+from .processes import free_port, listening
+
+CELERY = [sys.executable, "-m", "celery", "-A", "tests.broker_site"]
 BROKERS = {
     "rabbitmq": ("amqp://guest:guest@127.0.0.1:5672//", 5672),
     "redis": ("redis://127.0.0.1:6379/15", 6379),
@@ -44,9 +52,11 @@ class Site:
         )
         return finished.stdout.decode()
 
-    def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "celery", "-A", "tests.broker_site", "worker"]
-        options = ["--pool", "solo", "--loglevel", "info", "--without-gossip", "--without-mingle"]
+    def start_worker(
+        self, pool: str = "solo", processes: int = 2, **environment: str
+    ) -> subprocess.Popen[bytes]:
+        command = [*CELERY, "worker", "--pool", pool, "--concurrency", str(processes)]
+        options = ["--loglevel", "info", "--without-gossip", "--without-mingle"]
         with (self.folder / "worker.log").open("ab") as log:
             worker = subprocess.Popen(
                 [*command, *options],
@@ -58,17 +68,35 @@ class Site:
         self.workers.append(worker)
         return worker
 
-    def column(self) -> str:
+    def query(self, sql: str) -> list[Any]:
         with closing(sqlite3.connect(self.folder / "db.sqlite3", timeout=30)) as database:
-            return str(database.execute("SELECT photo FROM testapp_product").fetchone()[0])
+            rows = database.execute(sql).fetchall()
+            database.commit()
+            return rows
+
+    def column(self) -> str:
+        return str(self.query("SELECT photo FROM testapp_product")[0][0])
+
+    def ledger(self) -> tuple[str, str]:
+        """State and reason of the one entry."""
+        ((state, reason),) = self.query("SELECT state, reason FROM django_latentimg_compression")
+        return state, reason
+
+    def wait(self, condition: Callable[[], bool], seconds: float = 90) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail((self.folder / "worker.log").read_text()[-3000:])
+            time.sleep(0.2)
 
     def wait_for_blob(self) -> str:
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
-            if self.column().endswith(".limg"):
-                return self.column()
-            time.sleep(0.2)
-        pytest.fail((self.folder / "worker.log").read_text()[-3000:])
+        self.wait(lambda: self.column().endswith(".limg"))
+        return self.column()
+
+    def stop(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+            worker.wait()
 
     def files(self) -> set[str]:
         media = self.folder / "files"
@@ -84,9 +112,7 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     site = Site(tmp_path, url)
     site.run("celery", "-A", "tests.broker_site", "purge", "--force")
     yield site
-    for worker in site.workers:
-        worker.kill()
-        worker.wait()
+    site.stop()
 
 
 @pytest.mark.parametrize("site", ["rabbitmq", "redis"], indirect=True)
@@ -148,3 +174,146 @@ def test_upload__succeeds_with_no_broker_at_all(scheme: str, tmp_path: Path):
     site.run("tests.broker_site", "upload")
     assert site.column() == "photos/llama.png"
     assert site.files() == {"photos/llama.png"}
+
+
+# What is in the queue
+
+
+@pytest.mark.parametrize("site", ["rabbitmq", "redis"], indirect=True)
+def test_upload__sends_names_and_no_secret(site: Site):
+    site.run("tests.broker_site", "upload")
+    with Connection(site.environment["BROKER"]) as connection:
+        message = connection.SimpleQueue("celery").get(timeout=10)
+        message.ack()
+    assert message.content_type == "application/json"
+    arguments, options, _ = json.loads(message.body)
+    assert arguments == ["testapp.product", "1", "photo", "photos/llama.png"]
+    assert options == {}
+    everything = repr((message.body, message.headers, message.properties))
+    assert settings.SECRET_KEY not in everything
+    assert str(site.folder) not in everything
+    hard, soft = message.headers["timelimit"]
+    assert (soft, hard) == (120, 180), "of a small picture; of 12 megapixels 660 and 720"
+
+
+@pytest.mark.parametrize("site", ["rabbitmq", "redis"], indirect=True)
+def test_upload__goes_before_the_backlog(site: Site):
+    """The configurations of docs/operations.md."""
+    rabbitmq = site.environment["BROKER"].startswith("amqp")
+    celery = {
+        "task_default_queue": f"priorities-{site.folder.name}",
+        "worker_prefetch_multiplier": 1,
+    }
+    if rabbitmq:
+        celery |= {"task_queue_max_priority": 9, "task_default_priority": 9}
+    site.environment["CELERY"] = json.dumps(celery)
+    site.environment["LATENTIMG"] = json.dumps(
+        {"BACKLOG_OPTIONS": {"priority": 0 if rabbitmq else 9}}
+    )
+    backlog = [f"{number}.png" for number in range(6)]
+    site.run("tests.broker_site", "upload", *backlog)
+    site.run("celery", "-A", "tests.broker_site", "purge", "--force")
+    site.query("DELETE FROM django_latentimg_compression")
+    assert json.loads(site.run("tests.broker_site", "sweep"))["enqueued"] == 6
+    site.run("tests.broker_site", "upload", "new.png")
+    site.start_worker()
+    done = (
+        "SELECT source FROM django_latentimg_compression WHERE state='compressed' ORDER BY updated"
+    )
+    site.wait(lambda: len(site.query(done)) == 7)
+    assert ("photos/new.png",) in site.query(done)[:2]
+
+
+# Workers
+
+
+def test_upload__over_sqs(tmp_path: Path):
+    port = free_port()
+    options = {"region": "us-east-1", "is_secure": False, "visibility_timeout": 3600}
+    site = Site(tmp_path, f"sqs://test:test@127.0.0.1:{port}//")
+    site.environment["CELERY"] = json.dumps({"broker_transport_options": options})
+    server = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with listening(server, port):
+        try:
+            site.run("tests.broker_site", "upload")
+            site.start_worker()
+            site.wait_for_blob()
+        finally:
+            site.stop()
+
+
+@pytest.mark.parametrize("site", ["redis"], indirect=True)
+def test_worker__that_forks_shares_its_model_and_computes(site: Site):
+    """A thread or a GPU that was opened before the fork would let the processes hang."""
+    site.run("tests.broker_site", "upload", "1.png", "2.png", "3.png", "4.png")
+    worker = site.start_worker("prefork")
+    site.wait(lambda: not site.query("SELECT * FROM testapp_product WHERE photo NOT LIKE '%.limg'"))
+    workers = {
+        row[0].rpartition(":")[2]
+        for row in site.query("SELECT worker FROM django_latentimg_compression")
+    }
+    assert str(worker.pid) not in workers
+    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+    assert workers <= set(children)
+    for child in [str(worker.pid), *children]:
+        maps = Path(f"/proc/{child}/maps").read_text()
+        assert "libtorch_cpu" in maps, "loaded before the fork"
+
+
+@pytest.mark.parametrize("site", ["redis"], indirect=True)
+def test_worker__storage_that_hangs_is_given_up_and_told(site: Site):
+    site.run("tests.broker_site", "upload", SECONDS="2 60")
+    site.start_worker("prefork", HANG="600")
+    site.wait(lambda: site.ledger()[0] == "waiting")
+    assert site.ledger()[1].startswith("SoftTimeLimitExceeded")
+    assert site.column() == "photos/llama.png"
+
+
+@pytest.mark.parametrize("site", ["rabbitmq"], indirect=True)
+def test_worker__storage_that_hangs_for_good_ends_the_process_and_the_sweep_sends_again(site: Site):
+    site.run("tests.broker_site", "upload", SECONDS="2 2")
+    hanging = site.start_worker("prefork", HANG="600 stubborn")
+    site.wait(lambda: "Hard time limit" in (site.folder / "worker.log").read_text())
+    hanging.kill()
+    hanging.wait()
+    assert site.ledger()[0] == "started"
+    assert site.column() == "photos/llama.png"
+    assert json.loads(site.run("tests.broker_site", "sweep"))["enqueued"] == 0, "it may live"
+    site.query("UPDATE django_latentimg_compression SET updated='2020-01-01'")
+    assert json.loads(site.run("tests.broker_site", "sweep"))["enqueued"] == 1
+    site.start_worker()
+    site.wait_for_blob()
+
+
+@pytest.mark.parametrize("site", ["rabbitmq"], indirect=True)
+def test_worker__that_is_told_to_stop_finishes_its_picture(site: Site):
+    site.run("tests.broker_site", "upload", "1.png", "2.png")
+    worker = site.start_worker("prefork", 1, HANG="3")
+    site.wait(
+        lambda: bool(site.query("SELECT * FROM django_latentimg_compression WHERE state='started'"))
+    )
+    worker.terminate()
+    assert worker.wait(timeout=90) == 0
+    states = [row[0] for row in site.query("SELECT state FROM django_latentimg_compression")]
+    assert sorted(states) == ["compressed", "queued"]
+    site.start_worker()
+    site.wait(lambda: not site.query("SELECT * FROM testapp_product WHERE photo NOT LIKE '%.limg'"))
+
+
+def test_upload__with_the_broker_down_is_sent_by_the_sweep_when_it_is_back(tmp_path: Path):
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed")
+    port = free_port()
+    site = Site(tmp_path, f"redis://127.0.0.1:{port}/0")
+    site.run("tests.broker_site", "upload")
+    assert site.ledger()[0] == "unsent"
+    assert site.column() == "photos/llama.png"
+    redis = ["redis-server", "--port", str(port), "--save", "", "--dir", str(tmp_path)]
+    with listening(redis, port):
+        try:
+            assert json.loads(site.run("tests.broker_site", "sweep"))["enqueued"] == 1
+            assert json.loads(site.run("tests.broker_site", "sweep"))["enqueued"] == 0
+            site.start_worker()
+            site.wait_for_blob()
+        finally:
+            site.stop()
