@@ -345,6 +345,7 @@ def watch_commits(table: str) -> None:
 
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE IF NOT EXISTS commits (source varchar(255))")
+        cursor.execute("DELETE FROM commits")
         condition = "NEW.photo LIKE '%%.limg' AND OLD.photo NOT LIKE '%%.limg'"
         if connection.vendor == "postgresql":
             cursor.execute(
@@ -352,7 +353,7 @@ def watch_commits(table: str) -> None:
                 "INSERT INTO commits VALUES (OLD.photo); RETURN NEW; END $$ LANGUAGE plpgsql"
             )
             cursor.execute(
-                f"CREATE TRIGGER note AFTER UPDATE ON {table} FOR EACH ROW "
+                f"CREATE OR REPLACE TRIGGER note AFTER UPDATE ON {table} FOR EACH ROW "
                 f"WHEN ({condition}) EXECUTE FUNCTION note_commit()".replace("%%", "%")
             )
         else:

@@ -6,12 +6,13 @@ every query and every commit, until it is told to go on.
 
 import threading
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -46,7 +47,7 @@ class Worker:
         self.stopped = threading.Semaphore(0)
         self.over = False
         self.arguments = field, primary_key, name
-        self.error: Exception | None = None
+        self.steps = 0
         self.thread = threading.Thread(target=self.run, daemon=True)
         WORKERS[self.thread] = self
         self.thread.start()
@@ -63,8 +64,8 @@ class Worker:
         connection.commit = lambda: faults.tripwire("commit", commit, OSError)  # type: ignore
         try:
             compression.compress(*self.arguments)
-        except compression.TryAgainError as error:
-            self.error = error
+        except compression.TryAgainError:
+            pass  # Its blob was discarded under its eyes: the next attempt will see why.
         finally:
             connections.close_all()
             self.over = True
@@ -76,16 +77,11 @@ class Worker:
 
     def step(self) -> bool:
         """Whether it has come to its next stop; else another one has locked what it wants."""
-        if not self.over:
-            self.may_go.release()
-            return self.stopped.acquire(timeout=BLOCKED)
-        return True
-
-    def finish(self) -> None:
-        self.may_go.release(1000)
-        self.thread.join(timeout=30)
-        assert not self.thread.is_alive()
-        assert self.error is None
+        if self.over:
+            return True
+        self.steps += 1
+        self.may_go.release()
+        return self.stopped.acquire(timeout=BLOCKED)
 
 
 WORKERS: dict[threading.Thread, Worker] = {}
@@ -98,8 +94,18 @@ def tripwire(_label: str, call: Any, *_: Any) -> Any:
     return call()
 
 
+def locks() -> list[Any]:
+    """Who waits for whom, for the message of a failure."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid, state, wait_event, pg_blocking_pids(pid), query FROM pg_stat_activity "
+            "WHERE datname = current_database()"
+        )
+        return cursor.fetchall()
+
+
 class Races(RuleBasedStateMachine):
-    """One row, whose picture comes, changes and goes while workers are at it."""
+    """A row whose picture comes, changes and goes while workers are at it, and a copy of it."""
 
     model: Any
     folder: Path
@@ -107,26 +113,37 @@ class Races(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '200ms'")  # of what is done at once, here
         self.field = self.model._meta.get_field("photo")
         self.number = 0
-        self.pictures: list[str] = []
-        self.row = self.model.objects.create(photo=self.upload())
-        self.pictures.append(self.row.photo.name)
         self.workers: list[Worker] = []
+        row = self.model.objects.create(photo=self.upload())
+        self.primary_key = row.pk
+        self.pictures = [row.photo.name]
+        self.copy = self.model.objects.create(photo=row.photo.name)
 
     def upload(self) -> ContentFile:
         self.number += 1
         return ContentFile(PICTURE, f"{self.number}.png")
 
-    @rule(target=running, back=st.integers(0, 1))
-    def a_worker_takes_a_task(self, back: int) -> Worker:
-        """For the present picture, or late, for one before it."""
-        name = self.pictures[max(0, len(self.pictures) - 1 - back)]
-        worker = Worker(self.field, self.row.pk, name)
-        self.workers.append(worker)
-        return worker
+    def begin(self, primary_key: Any, name: str) -> Worker:
+        self.workers.append(Worker(self.field, primary_key, name))
+        return self.workers[-1]
 
-    @rule(worker=running, steps=st.integers(1, 12))
+    @rule(target=running)
+    def a_worker_takes_a_task(self) -> Worker:
+        return self.begin(self.primary_key, self.pictures[-1])
+
+    @rule(target=running)
+    def a_worker_takes_an_old_task(self) -> Worker:
+        return self.begin(self.primary_key, self.pictures[max(0, len(self.pictures) - 2)])
+
+    @rule(target=running)
+    def a_worker_takes_the_copy(self) -> Worker:
+        return self.begin(self.copy.pk, self.pictures[0])
+
+    @rule(worker=running, steps=st.integers(1, 26))
     def a_worker_goes_on(self, worker: Worker, steps: int) -> None:
         for _ in range(steps):
             if not worker.step():
@@ -139,23 +156,28 @@ class Races(RuleBasedStateMachine):
 
     @rule()
     def the_picture_is_replaced(self) -> None:
-        fresh = self.model.objects.filter(pk=self.row.pk).first()
-        if fresh is None:
-            fresh = self.model()
-        fresh.photo = self.upload()
-        fresh.save()
-        self.row = fresh
-        self.pictures.append(fresh.photo.name)
+        row = self.model.objects.filter(pk=self.primary_key).first() or self.model()
+        row.photo = self.upload()
+        try:
+            with transaction.atomic():
+                row.save()
+        except OperationalError:  # A worker holds the row.
+            (self.folder / row.photo.name).unlink()
+            return
+        self.primary_key = row.pk
+        self.pictures.append(row.photo.name)
 
     @rule()
     def the_row_is_deleted(self) -> None:
-        fresh = self.model.objects.filter(pk=self.row.pk).first()
-        if fresh is not None:
-            fresh.delete()
+        row = self.model.objects.filter(pk=self.primary_key).first()
+        if row is not None:
+            with suppress(OperationalError), transaction.atomic():
+                row.delete()
 
     @rule()
     def what_is_due_is_freed(self) -> None:
-        discards.free_due()
+        with suppress(OperationalError):
+            discards.free_due()
 
     @rule()
     def hours_pass(self) -> None:
@@ -165,20 +187,29 @@ class Races(RuleBasedStateMachine):
 
     @invariant()
     def the_newest_picture_is_there(self) -> None:
-        row = self.model.objects.filter(pk=self.row.pk).first()
-        if row is None:
-            return
-        assert source_of(row.photo.name) == self.pictures[-1]
-        assert (self.folder / row.photo.name).exists()
-        if self.field.keep_source or not row.photo.is_latent:
-            assert (self.folder / self.pictures[-1]).exists()
+        for primary_key, newest in (
+            (self.primary_key, self.pictures[-1]),
+            (self.copy.pk, self.pictures[0]),
+        ):
+            row = self.model.objects.filter(pk=primary_key).first()
+            if row is None:
+                continue
+            assert source_of(row.photo.name) == newest
+            assert (self.folder / row.photo.name).exists()
+            if self.field.keep_source:
+                assert (self.folder / newest).exists()
 
     def teardown(self) -> None:
         for worker in self.workers:
-            worker.finish()
+            worker.may_go.release(1000)
+        for worker in self.workers:
+            worker.thread.join(timeout=30)
+            assert not worker.thread.is_alive(), locks()
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = 0")
         backlog.sweep([self.field])
         for _ in range(2):
-            for row in self.model.objects.all():
+            for row in self.model.objects.exclude(photo__endswith=".limg"):
                 compression.compress(self.field, row.pk, row.photo.name)
             Discarded.objects.update(due=timezone.now())
             discards.free_due()
@@ -192,22 +223,62 @@ class Races(RuleBasedStateMachine):
             str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file()
         }
         assert files == needed
-        assert max(Counter(faults.committed()).values(), default=0) <= 1, "one commit per upload"
+        commits = Counter(faults.committed())
+        commits[self.pictures[0]] -= 1  # the copy's
+        assert max(commits.values(), default=0) <= 1, "one commit per upload"
         self.model.objects.all().delete()
         Compression.objects.all().delete()
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM commits")
 
 
-@pytest.mark.parametrize("model", [Product, Snapshot])
-def test_races__the_newest_picture_is_always_there(model, tmp_path, monkeypatch):
+@pytest.fixture(params=[Product, Snapshot])
+def machine(request, tmp_path, monkeypatch) -> type[Races]:
+    model = request.param
     faults.watch_commits(model._meta.db_table)
     monkeypatch.setattr(faults, "tripwire", tripwire)
     monkeypatch.setattr(compression.codec, "encode", faults.encode)
     monkeypatch.setattr(compression, "placeholder", lambda _: "data:,")
     storage = faults.FaultyStorage(location=str(tmp_path / "files"))
     monkeypatch.setattr(model._meta.get_field("photo"), "storage", storage)
-    machine = type("Machine", (Races,), {"model": model, "folder": tmp_path / "files"})
+    return type("Machine", (Races,), {"model": model, "folder": tmp_path / "files"})
+
+
+def test_races__the_newest_picture_is_always_there(machine):
     run_state_machine_as_test(
-        machine, settings=hypothesis_settings(max_examples=30, stateful_step_count=20)
+        machine, settings=hypothesis_settings(max_examples=40, stateful_step_count=20)
     )
+
+
+OTHERS = {
+    "replaced": ["the_picture_is_replaced"],
+    "deleted": ["the_row_is_deleted"],
+    "deleted and made anew": ["the_row_is_deleted", "the_picture_is_replaced"],
+    "compressed by another": ["another"],
+    "compressed by another and replaced": ["another", "the_picture_is_replaced"],
+    "copy compressed": ["the copy"],
+    "replaced and copy compressed": ["the_picture_is_replaced", "the copy"],
+}
+
+
+@pytest.mark.parametrize("others", OTHERS.values(), ids=OTHERS)
+def test_races__at_every_step_of_a_worker(machine, others):
+    """What others do, done whole between each two steps of a worker."""
+    for steps in range(30):
+        races = machine()
+        worker = races.a_worker_takes_a_task()
+        races.a_worker_goes_on(worker, steps)
+        for other in others:
+            if other == "another":
+                races.a_worker_finishes(races.a_worker_takes_a_task())
+            elif other == "the copy":
+                races.a_worker_finishes(races.a_worker_takes_the_copy())
+            else:
+                getattr(races, other)()
+            races.the_newest_picture_is_there()
+        races.a_worker_finishes(worker)
+        races.the_newest_picture_is_there()
+        races.teardown()
+        if worker.over and worker.steps < steps:
+            return
+    pytest.fail("The worker never came to its end.")
