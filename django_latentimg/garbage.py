@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from django.apps import apps
 from django.core.files.storage import FileSystemStorage, Storage, storages
@@ -33,14 +33,18 @@ from .listing import Listed
 from .models import Compression, Discarded
 from .names import EXTENSION, BlobName, source_of
 
-PAGE = 2000
-"""Files looked up at a time: each time, the tables are read, whose columns have no index."""
+PAGE = 10_000
+"""Files looked up at a time. Columns of files have no index: each look reads whole tables."""
+AT_ONCE = 500
+"""Files deleted between two looks whether a row has begun to show them."""
 
 END_LENGTH = len(".01234567-0123" + EXTENSION)
 """Characters at the end of a blob's name, behind its size."""
 
 Kind = Literal["blob", "source"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+
+Item = TypeVar("Item")
 
 
 class Garbage(NamedTuple):
@@ -65,18 +69,19 @@ def collect(
     for place in _places(fields):
         columns = _columns(place.root, since)
         old = (file for file in place.files() if file.modified < since and _is_plain(file.name))
-        while page := {file.name: file for file in islice(old, PAGE)}:
-            found = place.garbage(page, columns)
-            if delete and found:
-                # Reading the blobs has taken a while.
-                unnamed = place.unnamed((garbage.name for garbage in found), columns)
-                found = [garbage for garbage in found if garbage.name in unnamed]
-                for garbage in found:
-                    place.storage.delete(garbage.name)
-                # Files go before renditions, as in compression.py.
-                for garbage in found:
-                    renditions.forget(garbage.field, garbage.name)
-            yield from found
+        for page in _portions(old, PAGE):
+            found = place.garbage({file.name: file for file in page}, columns)
+            if delete:
+                for some in _portions(found, AT_ONCE):
+                    yield from place.delete(some, columns)
+            else:
+                yield from found
+
+
+def _portions(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    rest = iter(items)
+    while portion := list(islice(rest, size)):
+        yield portion
 
 
 class Root(NamedTuple):
@@ -178,6 +183,17 @@ class Place(NamedTuple):
             for name, file in page.items()
             if name in unnamed and name in owners
         ]
+
+    def delete(self, found: list[Garbage], columns: Iterable[Column]) -> list[Garbage]:
+        """Delete what is garbage still; returns that."""
+        unnamed = self.unnamed((garbage.name for garbage in found), columns)
+        found = [garbage for garbage in found if garbage.name in unnamed]
+        for garbage in found:
+            self.storage.delete(garbage.name)
+        # Files go before renditions, as in compression.py.
+        for garbage in found:
+            renditions.forget(garbage.field, garbage.name)
+        return found
 
     def _sources(self, page: dict[str, Listed]) -> dict[str, LatentImageField]:
         """The files that the ledger knows as sources."""
