@@ -205,7 +205,9 @@ def test_command__names_that_no_column_can_hold(media, files, age):
 
 def test_command__does_not_follow_symbolic_links(media, files, age, monkeypatch):
     """Behind them are files that rows show by other names."""
-    Product.objects.create(photo=store_blob(PHOTO, "photos/llama.jpg", BLOB))
+    name = store_blob(PHOTO, "photos/llama.jpg", BLOB)
+    Product.objects.create(photo=name)
+    (media / name.replace("llama", "alias")).symlink_to(media / name)
     (media / "snaps").symlink_to(media / "photos")
     (media / "photos" / "loop").symlink_to(media / "photos")
     age()
