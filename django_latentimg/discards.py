@@ -7,7 +7,8 @@ it again. So no row ever gets the name of a file that is being deleted.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -34,17 +35,23 @@ def discard(field: "LatentImageField", *names: str, using: str, after: float = 0
     at once, so that with the transaction it comes to pass or not, and whoever is killed after the
     commit leaves it to ``free_due``.
     """
+    entries = enter(field, names, using=using, after=after)
+    if after > 0:
+        after_commit(using, _look_later, after)
+    else:
+        after_commit(using, _free_all, entries)
+
+
+def enter(
+    field: "LatentImageField", names: Iterable[str], *, using: str, after: float = 0
+) -> list[Discarded]:
     due = timezone.now() + timedelta(seconds=after)
-    entries = [
+    return [
         Discarded.objects.update_or_create(
             field=links.label(field), name=name, defaults={"due": due, "database": using}
         )[0]
         for name in names
     ]
-    if after > 0:
-        after_commit(using, _look_later, after)
-    else:
-        after_commit(using, _free_all, entries)
 
 
 def discard_picture(field: "LatentImageField", name: str, *, using: str, after: float = 0) -> None:
@@ -81,18 +88,36 @@ def _look_later(after: float) -> None:
 
 def _free(entry: Discarded) -> bool:
     """Whether it was ours to do. If the storage fails the entry stays."""
-    with transaction.atomic(using=router.db_for_write(Discarded)):
-        mine, _ = Discarded.objects.filter(pk=entry.pk).delete()
+    with taken(entry.field, [entry.name]) as mine:
         field = links.find_field(entry.field)
         if mine and field is not None:  # Else a release has dropped it: its storage is unknown.
-            names = _unused(field, entry.name, entry.database)
-            # Files go before renditions: who makes a rendition looks afterwards whether its
-            # picture is still there.
-            for name in names:
-                field.storage.delete(name)
-            for name in names:
-                renditions.forget(field, name)
+            delete(field, _unused(field, entry.name, entry.database))
     return bool(mine)
+
+
+@contextmanager
+def taken(label: str, names: Collection[str]) -> Iterator[set[str]]:
+    """Which of these entries are ours; until the end nobody can keep their files.
+
+    They are gone afterwards, unless there was an error.
+    """
+    with transaction.atomic(using=router.db_for_write(Discarded)):
+        entries = Discarded.objects.filter(field=label, name__in=names)
+        mine = set(entries.select_for_update().values_list("name", flat=True))
+        entries.filter(name__in=mine).delete()
+        yield mine
+
+
+def delete(field: "LatentImageField", names: Collection[str]) -> None:
+    """Of files whose entries were taken.
+
+    Files go before renditions: who makes a rendition looks afterwards whether its picture is still
+    there.
+    """
+    for name in names:
+        field.storage.delete(name)
+    for name in names:
+        renditions.forget(field, name)
 
 
 def _unused(field: "LatentImageField", name: str, using: str) -> set[str]:

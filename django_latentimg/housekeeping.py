@@ -2,13 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.core.files.storage import Storage, storages
+from django.core.files.storage import storages
 
-from . import links
+from . import links, listing
 from .conf import conf
 from .fields import LatentImageField
 from .lifecycle import all_fields
@@ -37,35 +36,8 @@ class Kept(NamedTuple):
 
 def walk() -> Iterator[Kept]:
     """All renditions in the cache."""
-    storage = storages[conf.RENDITION_STORAGE]
-    bucket = getattr(storage, "bucket", None)
-    if bucket is None:
-        yield from _walk_folder(storage, ROOT)
-        return
-    # S3 says name, size and time of a thousand objects at once.
-    location = storage.location  # type: ignore[attr-defined]
-    prefix = f"{location}/".lstrip("/") if location else ""
-    for item in bucket.objects.filter(Prefix=f"{prefix}{ROOT}/"):
-        yield Kept(item.key.removeprefix(prefix), item.size, item.last_modified)
-
-
-def _walk_folder(storage: Storage, folder: str) -> Iterator[Kept]:
-    try:
-        folders, files = storage.listdir(folder)
-    except FileNotFoundError:
-        return
-    for file in files:
-        name = f"{folder}/{file}"
-        with suppress(FileNotFoundError):  # deleted meanwhile
-            yield Kept(name, storage.size(name), _used(storage, name))
-    for inner in folders:
-        yield from _walk_folder(storage, f"{folder}/{inner}")
-
-
-def _used(storage: Storage, name: str) -> datetime:
-    with suppress(NotImplementedError):
-        return storage.get_accessed_time(name)
-    return storage.get_modified_time(name)
+    for file in listing.walk(storages[conf.RENDITION_STORAGE], ROOT):
+        yield Kept(file.name, file.bytes, file.used)
 
 
 def by_field(kept: Iterable[Kept]) -> dict[LatentImageField | None, list[Kept]]:

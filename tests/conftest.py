@@ -1,6 +1,7 @@
 """Fixtures: a media folder of its own for each test, photographs, a Celery app without a broker."""
 
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from celery import Celery
 from django.conf import settings
 from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.utils import timezone
 from PIL import Image
 
@@ -100,6 +102,32 @@ def collect() -> Callable[[], None]:
         discards.free_due()
 
     return collect
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    """URL of an S3 server."""
+    from tests import s3
+
+    with s3.server() as url:
+        yield url
+
+
+@pytest.fixture
+def calls(endpoint: str, settings: Any) -> Iterator[Counter[str]]:
+    """A fresh bucket as default storage and as cache; counts its operations."""
+    from tests import s3
+
+    bucket = s3.bucket(endpoint)
+    bucket.create()
+    backend = s3.backend(endpoint)
+    settings.STORAGES = settings.STORAGES | {"default": backend, "renditions": backend}
+    counted: Counter[str] = Counter()
+    events = default_storage.connection.meta.client.meta.events
+    events.register("before-call.s3", lambda model, **_: counted.update([model.name]))
+    yield counted
+    bucket.objects.all().delete()
+    bucket.delete()
 
 
 def shared(path: str) -> Path:

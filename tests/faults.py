@@ -29,6 +29,7 @@ import django
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
+from django.core.management import call_command
 from django.test import override_settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
@@ -192,6 +193,8 @@ class Site:
 
         Discarded.objects.update(due=timezone.now())
         Compression.objects.update(updated=timezone.now() - timedelta(days=2))
+        for path in (self.folder / "files").rglob("*"):
+            os.utime(path, (0, 0))
 
     def recover(self) -> None:
         """What goes on anyway: workers, the sweep, garbage collection."""
@@ -201,6 +204,7 @@ class Site:
         self.work()
         self.time_passes()
         self.sweep()
+        call_command("latentimg_gc", "--delete", verbosity=0, stdout=io.StringIO())
 
 
 def publish(site: Site, task: str) -> Callable[..., None]:
@@ -491,7 +495,6 @@ def main() -> None:
 
 def run(name: str, model_name: str) -> dict[str, Any]:
     from django.apps import apps
-    from django.core.management import call_command
 
     import tests.conftest  # noqa: F401  (its Celery app, before the tasks are instrumented)
 

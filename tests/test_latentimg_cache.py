@@ -17,7 +17,7 @@ from django_latentimg.tasks import free_discarded
 from django_latentimg.test import instant_codec, store_blob
 
 from .conftest import picture
-from .test_s3 import calls, endpoint, keys  # noqa: F401  (fixtures)
+from .s3 import keys
 from .testapp.models import Portrait, Product, Snapshot
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("enqueued")]
@@ -143,7 +143,7 @@ def test_command__few_queries(django_assert_max_num_queries):
         run("--orphans")
 
 
-def test_command__s3(calls, endpoint):  # noqa: F811
+def test_command__s3(calls, endpoint):
     row, rendition = made(Product)
     made(Product, "alpaca.jpg")
     asked = []

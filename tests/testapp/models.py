@@ -93,3 +93,12 @@ class FramedSnapshot(Snapshot):
     """Multi-table inheritance."""
 
     frame = models.CharField(max_length=50)
+
+
+class Poster(models.Model):
+    """An ordinary column whose files lie beside those of ``Product``."""
+
+    image = models.ImageField(upload_to="photos/")
+
+    def __str__(self) -> str:
+        return str(self.image)

@@ -93,7 +93,5 @@ def _title(field: LatentImageField | None) -> str:
 
 
 def _ago(now: datetime, moment: datetime) -> str:
-    if timezone.is_naive(moment):
-        moment = timezone.make_aware(moment)
     days = (now - moment).total_seconds() / 86400
     return f"{days:.0f} d ago" if days >= 1 else f"{max(0, days * 24):.0f} h ago"

@@ -10,18 +10,16 @@ from contextlib import closing, suppress
 from itertools import chain
 from typing import Any
 
-from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import models
 from django.template.defaultfilters import filesizeformat
 from tqdm import tqdm
 
 from ... import backlog, links
 from ...backlog import Done, Selection
 from ...fields import LatentImageField
-from ...lifecycle import all_fields, latent_fields
 from ...models import Compression
 from ...names import source_of
+from ..targets import select
 
 SAMPLE = 3
 """Pictures of each field that a dry run encodes."""
@@ -33,26 +31,6 @@ IN_A_ROW = 20
 """So many of these in a row, and it is not the pictures: the storage is down, or full."""
 INTERRUPTED = 130
 """Exit status, as of a program that SIGINT has ended."""
-
-
-def select(targets: list[str]) -> list[LatentImageField]:
-    """The fields that ``app.Model`` or ``app.Model.field`` name; all of the site's for none."""
-    if not targets:
-        return all_fields()
-    selected: list[LatentImageField] = []
-    for target in targets:
-        model_label, field_name = target, ""
-        if target.count(".") > 1:
-            model_label, _, field_name = target.rpartition(".")
-        try:
-            model: type[models.Model] = apps.get_model(model_label)
-        except (LookupError, ValueError) as error:
-            raise CommandError(f"{target}: {error}") from error
-        found = [f for f in latent_fields(model) if field_name in ("", f.name)]
-        if not found:
-            raise CommandError(f"{target} names no LatentImageField.")
-        selected += found
-    return selected
 
 
 def positive(text: str) -> int:
