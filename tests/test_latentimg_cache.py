@@ -17,7 +17,7 @@ from django_latentimg.tasks import free_discarded
 from django_latentimg.test import instant_codec, store_blob
 
 from .conftest import picture
-from .s3 import keys
+from .s3 import bucket, keys
 from .testapp.models import Portrait, Product, Snapshot
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("enqueued")]
@@ -136,6 +136,14 @@ def test_command__a_size_that_is_none():
         run("--max-bytes", "much")
 
 
+def test_command__without_time_zones(tmp_path, settings):
+    settings.USE_TZ = False
+    (_, old), (_, fresh) = made(Product), made(Product, "alpaca.jpg")
+    age(tmp_path, old, 8)
+    run("--unused", "7")
+    assert names() == {fresh.cache_name}
+
+
 def test_command__few_queries(django_assert_max_num_queries):
     for number in range(3):
         made(Product, f"{number}.jpg")
@@ -146,10 +154,13 @@ def test_command__few_queries(django_assert_max_num_queries):
 def test_command__s3(calls, endpoint):
     row, rendition = made(Product)
     made(Product, "alpaca.jpg")
+    bucket(endpoint).put_object(Key="renditions/", Body=b"")  # as consoles make folders
     asked = []
     events = storages["renditions"].bucket.meta.client.meta.events
     events.register("before-call.s3", lambda model, **_: asked.append(model.name))
-    assert " 2 " in run()
+    out = run()
+    assert " 2 " in out
+    assert "(no row)" not in out
     assert len(asked) == 1, "one call lists them all with their sizes"
     Product.objects.filter(pk=row.pk).update(photo="")
     run("--orphans")
