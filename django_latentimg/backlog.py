@@ -193,7 +193,7 @@ def by_workers(items: Iterable[Item], window: int, patience: float) -> Generator
 def _answers(
     sent: dict[tuple[str, str, str], Item],
 ) -> Iterator[tuple[tuple[str, str, str], Outcome]]:
-    attempts = Compression.objects.filter(source__in={source for _, _, source in sent})
+    attempts = ledger.entries().filter(source__in={source for _, _, source in sent})
     for attempt in attempts.exclude(state__in=Compression.OPEN):
         key = attempt.field, attempt.object_id, attempt.source
         if key in sent:
@@ -215,7 +215,7 @@ def _sweep_ledger(field: LatentImageField) -> int:
     """What should have been queued and was not, or of which nobody has heard for hours."""
     silent = timezone.now() - timedelta(seconds=ledger.GIVEN_UP)
     lost = Q(state=State.UNSENT) | Q(state__in=Compression.OPEN, updated__lt=silent)
-    attempts = Compression.objects.filter(lost, field=links.label(field)).order_by("updated")
+    attempts = ledger.entries().filter(lost, field=links.label(field)).order_by("updated")
     sent = 0
     for attempt in attempts[:SWEPT]:
         name = compression.column(field, attempt.object_id)

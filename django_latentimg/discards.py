@@ -35,23 +35,26 @@ def discard(field: "LatentImageField", *names: str, using: str, after: float = 0
     at once, so that with the transaction it comes to pass or not, and whoever is killed after the
     commit leaves it to ``free_due``.
     """
-    entries = enter(field, names, using=using, after=after)
-    if after > 0:
-        after_commit(using, _look_later, after)
-    else:
-        after_commit(using, _free_all, entries)
-
-
-def enter(
-    field: "LatentImageField", names: Iterable[str], *, using: str, after: float = 0
-) -> list[Discarded]:
     due = timezone.now() + timedelta(seconds=after)
-    return [
+    entered = [
         Discarded.objects.update_or_create(
             field=links.label(field), name=name, defaults={"due": due, "database": using}
         )[0]
         for name in names
     ]
+    if after > 0:
+        after_commit(using, _look_later, after)
+    else:
+        after_commit(using, _free_all, entered)
+
+
+def enter_all(field: "LatentImageField", names: Iterable[str], *, using: str) -> None:
+    """As due now, but for what is entered already."""
+    now, label = timezone.now(), links.label(field)
+    Discarded.objects.bulk_create(
+        [Discarded(field=label, name=name, due=now, database=using) for name in names],
+        ignore_conflicts=True,
+    )
 
 
 def discard_picture(field: "LatentImageField", name: str, *, using: str, after: float = 0) -> None:
@@ -66,12 +69,12 @@ def forget_renditions(field: "LatentImageField", name: str, *, using: str) -> No
 
 def keep(field: "LatentImageField", name: str) -> None:
     """From here on nobody deletes the file, unless it is discarded anew."""
-    Discarded.objects.filter(field=links.label(field), name=name).delete()
+    entries().filter(field=links.label(field), name=name).delete()
 
 
 def free_due() -> int:
     """Delete what is due; returns how many entries that were."""
-    return _free_all(Discarded.objects.filter(due__lte=timezone.now()).iterator())
+    return _free_all(entries().filter(due__lte=timezone.now()).iterator())
 
 
 def _free_all(entries: Iterable[Discarded]) -> int:
@@ -102,9 +105,9 @@ def taken(label: str, names: Collection[str]) -> Iterator[set[str]]:
     They are gone afterwards, unless there was an error.
     """
     with transaction.atomic(using=router.db_for_write(Discarded)):
-        entries = Discarded.objects.filter(field=label, name__in=names)
-        mine = set(entries.select_for_update().values_list("name", flat=True))
-        entries.filter(name__in=mine).delete()
+        mine_or_not = entries().filter(field=label, name__in=names)
+        mine = set(mine_or_not.select_for_update().values_list("name", flat=True))
+        mine_or_not.filter(name__in=mine).delete()
         yield mine
 
 
@@ -145,6 +148,11 @@ def after_commit(using: str, function: Callable[..., object], *arguments: Any) -
         function(*arguments)
 
     transaction.on_commit(call, using=using, robust=True)
+
+
+def entries() -> models.QuerySet[Discarded]:
+    """On the database that is written to: a replica may lag behind."""
+    return Discarded.objects.using(router.db_for_write(Discarded))
 
 
 def rows(field: "LatentImageField", using: str | None = None) -> models.QuerySet[Any]:

@@ -23,14 +23,13 @@ from django.db.models.functions import Reverse, StrIndex, Substr
 from django.db.models.lookups import In
 from django.utils import timezone
 
-from . import discards, links, listing
+from . import discards, ledger, links, listing
 from .codec.container import MAGIC
 from .conf import conf
 from .fields import LatentImageField
 from .housekeeping import ROOT as RENDITIONS
 from .lifecycle import all_fields
 from .listing import Listed
-from .models import Compression, Discarded
 from .names import EXTENSION, BlobName, source_of
 
 PAGE = 10_000
@@ -190,7 +189,7 @@ class Place(NamedTuple):
         for field in {garbage.field: None for garbage in found}:
             of_field = {garbage.name: garbage for garbage in found if garbage.field == field}
             # Through the same gate as all deletions: a worker may be about to use such a blob.
-            discards.enter(field, of_field, using=router.db_for_write(field.model))
+            discards.enter_all(field, of_field, using=router.db_for_write(field.model))
             with discards.taken(links.label(field), of_field) as mine:
                 unnamed = self.unnamed(mine, columns)
                 discards.delete(field, unnamed)
@@ -201,7 +200,7 @@ class Place(NamedTuple):
         """The files that the ledger knows as sources."""
         fields = {links.label(field): field for field in self.fields}
         names = [name for name in page if BlobName.parse(name) is None]
-        attempts = _ledger().filter(field__in=fields, source__in=names)
+        attempts = ledger.entries().filter(field__in=fields, source__in=names)
         return {
             source: fields[label]
             for label, source, size in attempts.values_list("field", "source", "source_bytes")
@@ -219,7 +218,7 @@ class Place(NamedTuple):
             if Root.of(field.storage) == self.root
         }
         makers: dict[str, set[LatentImageField]] = defaultdict(set)
-        attempts = _ledger().filter(field__in=neighbours, blob__in=names)
+        attempts = ledger.entries().filter(field__in=neighbours, blob__in=names)
         for label, name in attempts.values_list("field", "blob"):
             makers[name].add(neighbours[label])
         owners: dict[str, LatentImageField] = {}
@@ -302,8 +301,8 @@ def _columns(root: Root, since: datetime) -> list[Column]:
                 columns.append(Column(rows, field.attname, of_field.folder))
     # Fields of pictures first: they know most names.
     columns.sort(key=lambda column: column.needs_source is None)
-    discarded = Discarded.objects.using(router.db_for_write(Discarded))
-    recent = _ledger().filter(updated__gte=since)
+    discarded = discards.entries()
+    recent = ledger.entries().filter(updated__gte=since)
     for folder in sorted(roots):
         columns.append(Column(discarded, "name", folder, lambda blob: True))
         columns.append(Column(recent, "blob", folder))
@@ -316,7 +315,3 @@ def _counts(field: LatentImageField) -> Callable[[str], bool]:
         return lambda blob: True
     # It is all that is left of a picture whose blob has been lost.
     return lambda blob: not field.storage.exists(blob)
-
-
-def _ledger() -> models.QuerySet[Compression]:
-    return Compression.objects.using(router.db_for_write(Compression))

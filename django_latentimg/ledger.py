@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.db import models, router
 from django.utils import timezone
 
 from . import links
@@ -104,26 +105,35 @@ def write(attempt: Compression, **values: Any) -> None:
 
 def is_under_way(field: "LatentImageField", blob: str) -> bool:
     """Whether a worker may be about to put this blob into a row."""
-    return Compression.objects.filter(
-        source=source_of(blob),
-        field=links.label(field),
-        blob=blob,
-        state=State.STARTED,
-        updated__gte=timezone.now() - timedelta(seconds=GIVEN_UP),
-    ).exists()
+    return (
+        entries()
+        .filter(
+            source=source_of(blob),
+            field=links.label(field),
+            blob=blob,
+            state=State.STARTED,
+            updated__gte=timezone.now() - timedelta(seconds=GIVEN_UP),
+        )
+        .exists()
+    )
 
 
 def blobs_of(field: "LatentImageField", source: str) -> set[str]:
     """All that are known to have been made of it."""
-    attempts = Compression.objects.filter(source=source, field=links.label(field))
+    attempts = entries().filter(source=source, field=links.label(field))
     return set(attempts.exclude(blob="").values_list("blob", flat=True))
+
+
+def entries() -> models.QuerySet[Compression]:
+    """On the database that is written to: a replica may lag behind."""
+    return Compression.objects.using(router.db_for_write(Compression))
 
 
 def prune(limit: int = 10_000) -> int:
     """Forget what went well ``LEDGER_DAYS`` ago, at most so many entries; returns how many."""
-    old = Compression.objects.filter(
+    old = entries().filter(
         state__in=[State.COMPRESSED, State.REPLACED],
         updated__lt=timezone.now() - timedelta(days=conf.LEDGER_DAYS),
     )
     keys = list(old.values_list("pk", flat=True)[:limit])
-    return Compression.objects.filter(pk__in=keys).delete()[0]
+    return entries().filter(pk__in=keys).delete()[0]

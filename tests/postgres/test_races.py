@@ -258,6 +258,7 @@ OTHERS = {
     "compressed by another and replaced": ["another", "the_picture_is_replaced"],
     "copy compressed": ["the copy"],
     "replaced and copy compressed": ["the_picture_is_replaced", "the copy"],
+    "replaced while another was at it": ["another, in vain"],
 }
 
 
@@ -266,11 +267,18 @@ def test_races__at_every_step_of_a_worker(machine, others):
     """What others do, done whole between each two steps of a worker."""
     for steps in range(30):
         races = machine()
-        worker = races.a_worker_takes_a_task()
+        in_vain = "another, in vain" in others
+        worker = races.a_worker_takes_the_copy() if in_vain else races.a_worker_takes_a_task()
         races.a_worker_goes_on(worker, steps)
         for other in others:
             if other == "another":
                 races.a_worker_finishes(races.a_worker_takes_a_task())
+            elif other == "another, in vain":
+                # It has written the same blob, and then finds its row changed.
+                late = races.a_worker_takes_a_task()
+                races.a_worker_goes_on(late, 10)
+                races.the_picture_is_replaced()
+                races.a_worker_finishes(late)
             elif other == "the copy":
                 races.a_worker_finishes(races.a_worker_takes_the_copy())
             else:
