@@ -51,7 +51,7 @@ def discard(field: "LatentImageField", *names: str, using: str, after: float = 0
 def enter_all(field: "LatentImageField", names: Iterable[str], *, using: str) -> None:
     """As due now, but for what is entered already."""
     now, label = timezone.now(), links.label(field)
-    Discarded.objects.bulk_create(
+    entries().bulk_create(
         [Discarded(field=label, name=name, due=now, database=using) for name in names],
         ignore_conflicts=True,
     )
