@@ -1,0 +1,1 @@
+"""A shop in the middle of a day: uploads, readers and workers at once."""
