@@ -15,7 +15,7 @@ from django.db import models
 from django.template.defaultfilters import filesizeformat
 from tqdm import tqdm
 
-from ... import backlog, links
+from ... import backlog, links, report
 from ...backlog import Done, Selection
 from ...fields import LatentImageField
 from ...lifecycle import all_fields, latent_fields
@@ -63,7 +63,7 @@ class Tally:
         self.states[outcome.state] += 1
         if outcome.state == Compression.State.FAILED:
             # Names differ from picture to picture: what is left tells one cause from another.
-            self.reasons[outcome.reason.replace(source_of(done.item.name), "…")] += 1
+            self.reasons[report.cause(outcome.reason, source_of(done.item.name))] += 1
         if outcome.state == Compression.State.COMPRESSED:
             self.as_avif += outcome.reason.startswith("avif")
             self.source_bytes += outcome.source_bytes
