@@ -265,11 +265,12 @@ def test_retry__needs_the_forms_token(entry):
 
 
 def test_retry__sends_what_the_column_holds(admin_client, entry, enqueued):
-    made = entry()
+    made = entry(attempts=0)
     row = Product.objects.get(pk=made.object_id)
     with instant_codec():
         compression.compress(PHOTO, row.pk, row.photo.name)
     blob = Product.objects.get().photo.name
+    assert blob != made.source
     Compression.objects.update(state=State.FAILED)  # a later try, for another policy
     enqueued.clear()
     retry(admin_client, made)
@@ -428,7 +429,7 @@ def test_dashboard__numbers_of_a_language_stay_out_of_the_drawing(admin_client, 
         for rect in re.findall(r"<rect [^>]*>", html)
         for number in re.findall(r' (?:x|y|width|height)="([^"]*)"', rect)
     ]
-    assert len(drawn) > 4 * 90
+    assert len(drawn) > 4 * 30
     assert all(map(str.isdecimal, drawn))
 
 

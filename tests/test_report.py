@@ -100,7 +100,13 @@ def test_fields__since_when_something_waits():
     now = timezone.now().replace(microsecond=0)
     for hours in (1, 5, 3):
         entry(hours, State.QUEUED, updated=now - timedelta(hours=hours))
-    assert of(PRODUCT).oldest == {"queued": now - timedelta(hours=5)}
+    entry(7, reason="avif (text)", updated=now - timedelta(hours=7))
+    entry(8, reason="avif (worse)", updated=now - timedelta(hours=8))
+    entry(9, reason="latents (better)", updated=now - timedelta(hours=6))
+    assert of(PRODUCT).oldest == {
+        "queued": now - timedelta(hours=5),
+        "compressed": now - timedelta(hours=8),
+    }
 
 
 def test_fields__one_that_the_site_has_no_more():
