@@ -53,7 +53,8 @@ def loaded(pytestconfig) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["torch", "diffusers", "safetensors", "transformers", "celery", "tqdm"]
+    "module",
+    ["torch", "diffusers", "safetensors", "transformers", "celery", "tqdm", "prometheus_client"],
 )
 def test_imports__not_needed_to_serve(loaded, module):
     assert module not in loaded

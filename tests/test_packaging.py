@@ -111,7 +111,7 @@ def test_wheel__tells_its_licence_and_extras(built: tuple[Path, Path]) -> None:
     assert licences
     assert "License-Expression: MIT" in lines
     extras = {line.removeprefix("Provides-Extra: ") for line in lines if "Provides-Extra" in line}
-    assert extras == {"worker", "web", "s3", "dev"}
+    assert extras == {"worker", "web", "s3", "metrics", "dev"}
 
 
 def test_sdist__holds_what_builds_the_package_and_no_more(built: tuple[Path, Path]) -> None:

@@ -204,14 +204,16 @@ class Readers:
             thread.join()
 
 
-def photographs(folder: Path, count: int) -> list[bytes]:
+def photographs(folder: Path, count: int, short_side: int) -> list[bytes]:
     paths = sorted(path for path in folder.rglob("*") if path.suffix in (".webp", ".jpg", ".png"))
     random.Random(0).shuffle(paths)
     contents = []
     for number in range(count):
         target = io.BytesIO()
         with Image.open(paths[number % len(paths)]) as image:
-            image.convert("RGB").save(target, "JPEG", quality=92)
+            scale = short_side / min(image.size)
+            size = round(image.width * scale), round(image.height * scale)
+            image.convert("RGB").resize(size).save(target, "JPEG", quality=92)
         contents.append(target.getvalue())
     return contents
 
@@ -225,10 +227,11 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("photographs", type=Path)
     arguments.add_argument("--count", type=int, default=2000)
+    arguments.add_argument("--short-side", type=int, default=320, help="pixels")
     arguments.add_argument("--share", type=float, default=0.7)
     arguments.add_argument("--effort", type=int, default=0)
     given = arguments.parse_args()
-    contents = photographs(given.photographs, given.count + WARM)
+    contents = photographs(given.photographs, given.count + WARM, given.short_side)
     with (
         tempfile.TemporaryDirectory() as folder,
         shop(Path(folder), given.effort) as (site, worker),
@@ -241,6 +244,7 @@ def main() -> None:
         pace = (WARM - already) / (time.monotonic() - started)
         told = run(site, worker, Path(folder), contents, rate=given.share * pace)
     told |= {"effort": given.effort, "pace": round(pace, 2), "share": given.share}
+    told["short_side"] = given.short_side
     (RESULTS / "load.json").write_text(json.dumps(told, indent=2) + "\n")
     (RESULTS / "load.md").write_text(report(told))
     print(report(told))
@@ -326,7 +330,7 @@ def report(told: dict[str, Any]) -> str:
     lines = [
         f"{told['photographs']} uploads over HTTP, {told['workers']} worker processes at effort "
         f"{told['effort']}, {told['readers']} readers, all on {told['cores']} cores with "
-        "PostgreSQL, Redis, RabbitMQ and gunicorn. Photographs have 320 pixels on the short side, "
+        f"PostgreSQL, Redis, RabbitMQ and gunicorn. Photographs have {told['short_side']} pixels on the short side, "
         f"{told['mean_bytes']['source']:,} bytes in the mean, their blobs "
         f"{told['mean_bytes']['blob']:,}. Uploads arrived at random times, "
         f"{told['uploads_per_s']} a second: {told['share']:.0%} of what the workers did alone.",

@@ -17,3 +17,6 @@ class Photo(models.Model):
 
     class Meta:
         app_label = "load"
+
+    def __str__(self) -> str:
+        return str(self.image)

@@ -8,6 +8,7 @@ from pathlib import Path
 import django
 from celery import Celery
 from django.conf import settings
+from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 from django.views.decorators.csrf import csrf_exempt
@@ -90,9 +91,4 @@ urlpatterns = [
 ]
 
 
-def application(environ: dict[str, object], start_response: object) -> object:
-    from django.core.wsgi import get_wsgi_application
-
-    global application
-    application = get_wsgi_application()
-    return application(environ, start_response)
+application = WSGIHandler()

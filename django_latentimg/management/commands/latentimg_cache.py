@@ -12,6 +12,7 @@ from django.utils import timezone
 from ... import discards, housekeeping, links, renditions
 from ...fields import LatentImageField
 from ...housekeeping import Kept
+from ..tables import aligned
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -82,10 +83,8 @@ class Command(BaseCommand):
             lines.append(
                 (_title(field), str(len(of_field)), size, _ago(now, used[-1]), _ago(now, used[0]))
             )
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        for line in lines:
-            cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-            self.stdout.write("  ".join(cells).rstrip())
+        for line in aligned(lines):
+            self.stdout.write(line)
 
 
 def _title(field: LatentImageField | None) -> str:

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 from tqdm import tqdm
 
-from ... import backlog, links
+from ... import backlog, links, report
 from ...backlog import Done, Selection
 from ...fields import LatentImageField
 from ...models import Compression
@@ -56,7 +56,7 @@ class Tally:
         self.in_vain = self.in_vain + 1 if outcome.state == Compression.State.WAITING else 0
         if outcome.state in FAILED:
             # Names differ from picture to picture: what is left tells one cause from another.
-            self.reasons[outcome.reason.replace(source_of(done.item.name), "…")] += 1
+            self.reasons[report.cause(outcome.reason, source_of(done.item.name))] += 1
         if outcome.state == Compression.State.COMPRESSED:
             self.as_avif += outcome.reason.startswith("avif")
             self.source_bytes += outcome.source_bytes
