@@ -31,6 +31,7 @@ from .housekeeping import ROOT as RENDITIONS
 from .lifecycle import all_fields
 from .listing import Listed
 from .names import EXTENSION, BlobName, source_of
+from .storage import SourcesAndBlobs
 
 PAGE = 10_000
 """Files looked up at a time. Columns of files have no index: each look reads whole tables."""
@@ -213,9 +214,7 @@ class Place(NamedTuple):
         if not names:
             return {}
         neighbours = {
-            links.label(field): field
-            for field in all_fields()
-            if Root.of(field.storage) == self.root
+            links.label(field): field for field in all_fields() if self.root in _roots(field)
         }
         makers: dict[str, set[LatentImageField]] = defaultdict(set)
         attempts = ledger.entries().filter(field__in=neighbours, blob__in=names)
@@ -242,7 +241,8 @@ def _places(fields: Iterable[LatentImageField]) -> Iterator[Place]:
     """Where these fields have their files, so that no file is listed twice."""
     by_root: dict[Root, list[LatentImageField]] = defaultdict(list)
     for field in dict.fromkeys(fields):
-        by_root[Root.of(field.storage)].append(field)
+        for root in _roots(field):
+            by_root[root].append(field)
     for root, of_root in by_root.items():
         by_folder: dict[str, list[LatentImageField]] = defaultdict(list)
         folders = sorted({_folder(field) for field in of_root})
@@ -252,7 +252,13 @@ def _places(fields: Iterable[LatentImageField]) -> Iterator[Place]:
         for folder, of_folder in by_folder.items():
             # The innermost first: what nobody knows the maker of is probably theirs.
             of_folder.sort(key=lambda field: len(_folder(field)), reverse=True)
-            yield Place(of_folder[0].storage, root, folder, of_folder)
+            yield Place(_roots(of_folder[0])[root], root, folder, of_folder)
+
+
+def _roots(field: "models.FileField[Any, Any]") -> dict[Root, Storage]:
+    """Where it has its files: in one storage, or its blobs in another."""
+    both = field.storage.both() if isinstance(field.storage, SourcesAndBlobs) else [field.storage]
+    return {Root.of(storage): storage for storage in both}
 
 
 def _folder(field: LatentImageField) -> str:
@@ -289,16 +295,16 @@ def _columns(root: Root, since: datetime) -> list[Column]:
         for field in model._meta.local_concrete_fields:
             if not isinstance(field, models.FileField):
                 continue
-            of_field = Root.of(field.storage)
-            if not of_field.meets(root):
-                continue
             # The database that is written to: a replica may lag behind.
             rows = model._base_manager.using(router.db_for_write(model))
-            if isinstance(field, LatentImageField):
-                columns.append(Column(rows, field.attname, of_field.folder, _counts(field)))
-                roots.add(of_field.folder)
-            else:
-                columns.append(Column(rows, field.attname, of_field.folder))
+            for of_field in _roots(field):
+                if not of_field.meets(root):
+                    continue
+                if isinstance(field, LatentImageField):
+                    columns.append(Column(rows, field.attname, of_field.folder, _counts(field)))
+                    roots.add(of_field.folder)
+                else:
+                    columns.append(Column(rows, field.attname, of_field.folder))
     # Fields of pictures first: they know most names.
     columns.sort(key=lambda column: column.needs_source is None)
     discarded = discards.entries()

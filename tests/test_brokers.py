@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from django.conf import settings
 from kombu import Connection
 
@@ -176,6 +178,19 @@ def test_upload__succeeds_with_no_broker_at_all(scheme: str, tmp_path: Path):
     assert site.files() == {"photos/llama.png"}
 
 
+def documented(broker: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Celery's settings and ours, as docs/workers.md has them under a broker's name."""
+    text = (ROOT / "docs" / "workers.md").read_text().partition(f"### {broker}")[2]
+    code = re.search(r"```python\n(.*?)```", text, re.S)
+    assert code
+    found: dict[str, Any] = {}
+    exec(code[1], found)
+    prefix = "CELERY_"
+    celery = {key.removeprefix(prefix).lower(): found[key] for key in found if prefix in key}
+    del celery["broker_url"]
+    return celery, found["LATENTIMG"]
+
+
 # What is in the queue
 
 
@@ -198,18 +213,11 @@ def test_upload__sends_names_and_no_secret(site: Site):
 
 @pytest.mark.parametrize("site", ["rabbitmq", "redis"], indirect=True)
 def test_upload__goes_before_the_backlog(site: Site):
-    """The configurations of docs/operations.md."""
     rabbitmq = site.environment["BROKER"].startswith("amqp")
-    celery = {
-        "task_default_queue": f"priorities-{site.folder.name}",
-        "worker_prefetch_multiplier": 1,
-    }
-    if rabbitmq:
-        celery |= {"task_queue_max_priority": 9, "task_default_priority": 9}
-    site.environment["CELERY"] = json.dumps(celery)
-    site.environment["LATENTIMG"] = json.dumps(
-        {"BACKLOG_OPTIONS": {"priority": 0 if rabbitmq else 9}}
-    )
+    celery, latentimg = documented("RabbitMQ" if rabbitmq else "Redis")
+    site.environment["LATENTIMG"] = json.dumps(latentimg)
+    queue = {"task_default_queue": f"priorities-{site.folder.name}"}  # to declare it anew
+    site.environment["CELERY"] = json.dumps(celery | queue)
     backlog = [f"{number}.png" for number in range(6)]
     site.run("tests.broker_site", "upload", *backlog)
     site.run("celery", "-A", "tests.broker_site", "purge", "--force")
@@ -227,11 +235,44 @@ def test_upload__goes_before_the_backlog(site: Site):
 # Workers
 
 
+def test_worker__units_of_systemd_are_valid(tmp_path: Path):
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    text = (ROOT / "docs" / "workers.md").read_text()
+    units = re.findall(r"```ini\n# /etc/systemd/system/(\S+)\n(.*?)```", text, re.S)
+    assert len(units) == 2
+    for name, unit in units:
+        celery = "/srv/shop/.venv/bin/celery"
+        (tmp_path / name).write_text(unit.replace(celery, sys.executable))
+        subprocess.run(["systemd-analyze", "verify", tmp_path / name], check=True)
+
+
+def test_worker__services_of_compose_start_with_commands_that_exist():
+    text = (ROOT / "docs" / "workers.md").read_text()
+    compose = re.search(r"```yaml\n(.*?)```", text, re.S)
+    assert compose
+    services = yaml.safe_load(compose[1])["services"]
+    assert services.keys() == {"database", "redis", "web", "worker", "beat"}
+    for service in ("worker", "beat"):
+        command = services[service]["command"].split()
+        shown = subprocess.run(
+            [sys.executable, "-m", "celery", "-A", "tests.broker_site", command[3], "--help"],
+            env=os.environ | {"SITE_FOLDER": "/tmp", "BROKER": "memory://"},
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        assert all(option in shown for option in command[4:] if option.startswith("--"))
+
+
 def test_upload__over_sqs(tmp_path: Path):
     port = free_port()
-    options = {"region": "us-east-1", "is_secure": False, "visibility_timeout": 3600}
     site = Site(tmp_path, f"sqs://test:test@127.0.0.1:{port}//")
-    site.environment["CELERY"] = json.dumps({"broker_transport_options": options})
+    celery, latentimg = documented("Amazon SQS")
+    celery["broker_transport_options"] |= {"is_secure": False}
+    site.environment["CELERY"] = json.dumps(celery)
+    site.environment["LATENTIMG"] = json.dumps(latentimg)
     server = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with listening(server, port):
         try:

@@ -330,7 +330,8 @@ def report(told: dict[str, Any]) -> str:
     lines = [
         f"{told['photographs']} uploads over HTTP, {told['workers']} worker processes at effort "
         f"{told['effort']}, {told['readers']} readers, all on {told['cores']} cores with "
-        f"PostgreSQL, Redis, RabbitMQ and gunicorn. Photographs have {told['short_side']} pixels on the short side, "
+        "PostgreSQL, Redis, RabbitMQ and gunicorn. Photographs have "
+        f"{told['short_side']} pixels on the short side, "
         f"{told['mean_bytes']['source']:,} bytes in the mean, their blobs "
         f"{told['mean_bytes']['blob']:,}. Uploads arrived at random times, "
         f"{told['uploads_per_s']} a second: {told['share']:.0%} of what the workers did alone.",
