@@ -255,7 +255,7 @@ def _places(fields: Iterable[LatentImageField]) -> Iterator[Place]:
             yield Place(_roots(of_folder[0])[root], root, folder, of_folder)
 
 
-def _roots(field: "models.FileField[Any, Any]") -> dict[Root, Storage]:
+def _roots(field: Any) -> dict[Root, Storage]:
     """Where it has its files: in one storage, or its blobs in another."""
     both = field.storage.both() if isinstance(field.storage, SourcesAndBlobs) else [field.storage]
     return {Root.of(storage): storage for storage in both}
