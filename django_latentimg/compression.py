@@ -56,6 +56,9 @@ class Outcome:
 
 def enqueue(field: "LatentImageField", instance: models.Model, source: str) -> None:
     """Ask a worker to compress. Without Celery the picture waits for ``recompress_images``."""
+    if not conf.COMPRESS:
+        logger.debug("LATENTIMG['COMPRESS'] is off: %s stays a source.", source)
+        return
     task = workers.task("compress_image")
     if task is None:
         logger.info("Celery is not installed: %s waits for recompress_images.", source)
@@ -157,6 +160,8 @@ def _compress(
     blob_name = str(
         BlobName(source, latent.width, latent.height, latent.digest, fingerprint(field))
     )
+    if len(blob_name) > (field.max_length or len(blob_name)):
+        return Outcome(state.FAILED, f"{source} is too long a name: its blob's does not fit.")
     leftover, attempt.blob, attempt.state = attempt.blob, blob_name, state.STARTED
     attempt.save()
     if leftover and leftover != blob_name:
@@ -268,19 +273,29 @@ def discard(field: "LatentImageField", name: str, using: str) -> None:
 
 def discard_later(field: "LatentImageField", name: str, using: str) -> None:
     """The same once ``LATENTIMG["GRACE"]`` has passed: pages in caches still name the picture."""
-    from .models import Discarded
-
     if conf.GRACE <= 0:
         discard(field, name, using)
         return
+    enter_discarded(field, name, using)
+    free_later()
+
+
+def enter_discarded(field: "LatentImageField", name: str, using: str) -> None:
+    """For ``free_discarded`` once ``LATENTIMG["GRACE"]`` has passed."""
+    from .models import Discarded
+
     Discarded.objects.update_or_create(
         field=links.label(field),
         name=name,
         defaults={"due": timezone.now() + timedelta(seconds=conf.GRACE), "database": using},
     )
+
+
+def free_later() -> None:
+    """Ask a worker for ``free_discarded`` once ``LATENTIMG["GRACE"]`` has passed."""
     task = workers.task("free_discarded")
     if task is None:
-        logger.info("Celery is not installed: %s waits for latentimg_cache.", name)
+        logger.info("Celery is not installed: replaced pictures wait for latentimg_cache.")
         return
     task.apply_async(countdown=conf.GRACE + 1)
 

@@ -7,7 +7,8 @@ class Compression(models.Model):
     """One picture's way from source to blob: what was attempted, and what came of it.
 
     The blob's name is entered before the blob is written, so whatever a killed worker leaves
-    behind is known and can be removed.
+    behind is known and can be removed. Of a picture that ``recompress_images --restore`` decoded,
+    ``blob`` names the ordinary file.
     """
 
     class State(models.TextChoices):
@@ -15,6 +16,7 @@ class Compression(models.Model):
         COMPRESSED = "compressed", "compressed"
         REPLACED = "replaced", "replaced or deleted meanwhile"
         FAILED = "failed", "failed"
+        RESTORED = "restored", "an ordinary file again"
 
     field = models.CharField(max_length=150, help_text="app_label.model.field")
     object_id = models.CharField(max_length=64)

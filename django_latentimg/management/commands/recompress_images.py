@@ -15,8 +15,9 @@ from django.db import models
 from django.template.defaultfilters import filesizeformat
 from tqdm import tqdm
 
-from ... import backlog, links
+from ... import backlog, compression, links, restore
 from ...backlog import Done, Selection
+from ...conf import conf
 from ...fields import LatentImageField
 from ...lifecycle import all_fields, latent_fields
 from ...models import Compression
@@ -56,16 +57,18 @@ class Tally:
     def __init__(self) -> None:
         self.states: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
-        self.as_avif = self.source_bytes = self.blob_bytes = 0
+        self.as_avif = self.decoded = self.source_bytes = self.blob_bytes = 0
 
     def add(self, done: Done) -> None:
         outcome = done.outcome
         self.states[outcome.state] += 1
         if outcome.state == Compression.State.FAILED:
             # Names differ from picture to picture: what is left tells one cause from another.
-            self.reasons[outcome.reason.replace(source_of(done.item.name), "…")] += 1
-        if outcome.state == Compression.State.COMPRESSED:
+            reason = outcome.reason.replace(done.item.name, "…")
+            self.reasons[reason.replace(source_of(done.item.name), "…")] += 1
+        if outcome.state in (Compression.State.COMPRESSED, Compression.State.RESTORED):
             self.as_avif += outcome.reason.startswith("avif")
+            self.decoded += outcome.reason == restore.DECODED
             self.source_bytes += outcome.source_bytes
             self.blob_bytes += outcome.blob_bytes
 
@@ -81,6 +84,7 @@ class Tally:
             "pictures": self.pictures,
             **{state.value: self.of(state) for state in Compression.State if self.of(state)},
             "as_avif": self.as_avif,
+            "decoded": self.decoded,
             "source_bytes": self.source_bytes,
             "blob_bytes": self.blob_bytes,
             "reasons": dict(self.reasons),
@@ -88,7 +92,10 @@ class Tally:
 
 
 class Command(BaseCommand):
-    help = "Compress the pictures that are still sources, or anew those of an older policy."
+    help = (
+        "Compress the pictures that are still sources, or anew those of an older policy; "
+        "or make ordinary files of blobs again."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("targets", nargs="*", metavar="app.Model[.field]")
@@ -102,6 +109,13 @@ class Command(BaseCommand):
             states.add_argument(
                 f"--{state}", dest="state", action="store_const", const=state, help=text
             )
+        states.add_argument(
+            "--restore",
+            dest="state",
+            action="store_const",
+            const="latent",
+            help="turn blobs back into ordinary files: their sources, else what they decode to",
+        )
         parser.add_argument("--from-pk", metavar="PK", help="smallest primary key")
         parser.add_argument("--to-pk", metavar="PK", help="largest primary key")
         parser.add_argument(
@@ -152,10 +166,13 @@ class Command(BaseCommand):
             )
             for field in select(targets)
         ]
+        restoring = options["state"] == "latent"
         if options["dry_run"]:
             for selection in selections:
-                self._estimate(selection, options["json"])
+                self._estimate(selection, restoring, options["json"])
             return
+        self._refuse(restoring, options)
+        attempt = restore.restore if restoring else compression.compress
         items = backlog.paced(
             chain.from_iterable(selection.items() for selection in selections),
             options["rate"],
@@ -164,9 +181,9 @@ class Command(BaseCommand):
         if options["by_celery"]:
             work = backlog.by_workers(items, options["in_flight"], options["patience"])
         elif options["workers"] > 1:
-            work = backlog.beside(items, options["workers"])
+            work = backlog.beside(items, options["workers"], attempt)
         else:
-            work = backlog.here(items)
+            work = backlog.here(items, attempt)
         tally = Tally()
         problem: CommandError | None = None
         try:
@@ -178,11 +195,38 @@ class Command(BaseCommand):
             problem = CommandError("Interrupted: run it again to go on.", returncode=INTERRUPTED)
         except backlog.NoAnswerError as error:
             problem = CommandError(str(error))
-        self._report(tally, as_json=options["json"])
+        self._report(tally, restoring, as_json=options["json"])
+        if restoring and tally.of(Compression.State.RESTORED):
+            self._free_later()
         if problem:
             raise problem
         if failed := tally.of(Compression.State.FAILED):
             raise CommandError(f"{failed} of {tally.pictures} pictures failed.")
+
+    @staticmethod
+    def _refuse(restoring: bool, options: dict[str, Any]) -> None:
+        if not restoring and not conf.COMPRESS:
+            raise CommandError("LATENTIMG['COMPRESS'] is off: nothing is compressed.")
+        if not restoring:
+            return
+        if conf.COMPRESS:
+            raise CommandError(
+                "LATENTIMG['COMPRESS'] must be False here and for all workers: "
+                "they would compress again what is restored."
+            )
+        if options["by_celery"] or options["not_since"] is not None:
+            raise CommandError("--restore goes with neither --async nor --not-since.")
+
+    def _free_later(self) -> None:
+        """Once for all: the site may have no worker any more, or no broker."""
+        if conf.GRACE > 0:
+            try:
+                compression.free_later()
+            except Exception as error:  # what a broker's client raises is not for us to know
+                self.stderr.write(
+                    f"No worker could be asked to delete the blobs ({error}): "
+                    f"latentimg_cache does in {duration(conf.GRACE)}."
+                )
 
     @staticmethod
     def _primary_key(field: LatentImageField, text: str | None) -> Any:
@@ -193,18 +237,22 @@ class Command(BaseCommand):
         except Exception as error:
             raise CommandError(f"{text!r} is no primary key of {links.label(field)}.") from error
 
-    def _estimate(self, selection: Selection, as_json: bool) -> None:
-        found = backlog.estimate(selection, SAMPLE)
+    def _estimate(self, selection: Selection, restoring: bool, as_json: bool) -> None:
+        found = backlog.estimate(
+            selection, SAMPLE, restore.try_out if restoring else compression.try_out
+        )
         label = links.label(selection.field)
         if as_json:
             self.stdout.write(json.dumps({"field": label, **vars(found)}))
             return
-        text = f"{label}: {found.pictures} to compress"
+        text = f"{label}: {found.pictures} to {'restore' if restoring else 'compress'}"
         if found.sample:
             before, after, seconds = (
                 found.pictures * mean
                 for mean in (found.source_bytes, found.blob_bytes, found.seconds)
             )
+            if restoring:
+                before, after = after, before
             text += (
                 f"; by {found.sample} of them {filesizeformat(before)} would become "
                 f"{filesizeformat(after)}, in {duration(seconds)} of one process"
@@ -249,17 +297,24 @@ class Command(BaseCommand):
                 f"{label} {done.item.primary_key}: {done.item.name}: {done.outcome.reason}"
             )
 
-    def _report(self, tally: Tally, *, as_json: bool) -> None:
+    def _report(self, tally: Tally, restoring: bool, *, as_json: bool) -> None:
         with suppress(BrokenPipeError):
             if as_json:
                 self.stdout.write(json.dumps({"summary": tally.as_data()}))
                 return
-            saved = tally.source_bytes - tally.blob_bytes
-            self.stdout.write(
-                f"{tally.of(Compression.State.COMPRESSED)} compressed: "
-                f"{filesizeformat(tally.source_bytes)} to {filesizeformat(tally.blob_bytes)}, "
-                f"{saved} bytes saved; {tally.of(Compression.State.FAILED)} failed."
-            )
+            files, blobs = map(filesizeformat, (tally.source_bytes, tally.blob_bytes))
+            if restoring:
+                restored = tally.of(Compression.State.RESTORED)
+                text = (
+                    f"{restored} restored: {restored - tally.decoded} from their sources, "
+                    f"{tally.decoded} decoded: {blobs} to {files}"
+                )
+            else:
+                text = (
+                    f"{tally.of(Compression.State.COMPRESSED)} compressed: {files} to {blobs}, "
+                    f"{tally.source_bytes - tally.blob_bytes} bytes saved"
+                )
+            self.stdout.write(f"{text}; {tally.of(Compression.State.FAILED)} failed.")
             for text, count in (
                 ("kept as AVIF by the guard", tally.as_avif),
                 ("replaced or deleted meanwhile", tally.of(Compression.State.REPLACED)),
