@@ -4,7 +4,7 @@ beside it, or Celery's workers. Constant memory over any number of rows."""
 import os
 import random
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,8 +22,14 @@ from .fields import LatentImageField
 from .ledger import Outcome, State
 from .models import Compression
 from .names import EXTENSION, source_of
+from .processes import begin
 
-Wanted = Literal["pending", "stale", "failed", "all"]
+Wanted = Literal["pending", "stale", "failed", "all", "latent"]
+
+Attempt = Callable[[LatentImageField, Any, str], Outcome]
+"""``compression.compress`` or ``restore.restore``."""
+TryOut = Callable[[LatentImageField, Any, str], tuple[int, int] | None]
+"""The same without changing anything: (bytes of the ordinary file, of the blob)."""
 
 PAGE = 500
 """Rows fetched at a time."""
@@ -56,7 +62,8 @@ class Selection:
     """Rows of one field.
 
     ``state``: ``pending`` rows hold a source; ``stale`` ones a blob of another policy or model
-    than the field's present one; the last attempt at ``failed`` ones did; ``all`` have a picture.
+    than the field's present one; the last attempt at ``failed`` ones did; ``all`` have a picture,
+    ``latent`` ones a blob.
     """
 
     field: LatentImageField
@@ -81,6 +88,7 @@ class Selection:
             "failed": Q(**{f"{column}__in": failed.values("source")})
             | Q(**{f"{column}__in": failed.values("blob")}),
             "all": Q(),
+            "latent": blob,
         }[self.state]
         rows = self.field.model._base_manager.filter(wanted).exclude(**{column: ""})
         rows = rows.exclude(**{f"{column}__isnull": True})
@@ -134,24 +142,24 @@ def paced(items: Iterable[Item], rate: float | None, load: float | None) -> Iter
         yield item
 
 
-def here(items: Iterable[Item]) -> Generator[Done]:
+def here(items: Iterable[Item], attempt: Attempt) -> Generator[Done]:
     """In this process."""
     for item in items:
-        yield Done(item, _outcome(*item))
+        yield Done(item, _outcome(attempt, *item))
 
 
-def beside(items: Iterable[Item], processes: int) -> Generator[Done]:
+def beside(items: Iterable[Item], processes: int, attempt: Attempt) -> Generator[Done]:
     """In so many processes; what they have begun is finished if this is closed."""
     source = iter(items)
     # Forked processes would share database connections and torch's threads.
     context = get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // processes)
-    with ProcessPoolExecutor(processes, context, _begin, (threads,)) as pool:
+    with ProcessPoolExecutor(processes, context, begin, (threads,)) as pool:
         running: dict[Future[Outcome], Item] = {}
         try:
             while True:
                 for item in islice(source, 2 * processes - len(running)):
-                    running[pool.submit(_compress, *_key(item))] = item
+                    running[pool.submit(_attempt, attempt, *_key(item))] = item
                 if not running:
                     return
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -244,34 +252,23 @@ def _key(item: Item) -> tuple[str, str, str]:
     return links.label(item.field), str(item.primary_key), item.name
 
 
-def _compress(label: str, primary_key: str, name: str) -> Outcome:
+def _attempt(attempt: Attempt, label: str, primary_key: str, name: str) -> Outcome:
     """In a process of its own, which a field cannot be sent to."""
     field = links.find_field(label)
     assert field, label
-    return _outcome(field, primary_key, name)
+    return _outcome(attempt, field, primary_key, name)
 
 
-def _outcome(field: LatentImageField, primary_key: Any, name: str) -> Outcome:
+def _outcome(attempt: Attempt, field: LatentImageField, primary_key: Any, name: str) -> Outcome:
     try:
-        return compression.compress(field, primary_key, name)
+        return attempt(field, primary_key, name)
     except TryAgainError as error:
         return error.outcome
 
 
-def _begin(threads: int) -> None:
-    """In a process of its own."""
-    import django
-
-    django.setup()
-    # Else every process takes all cores.
-    import torch
-
-    torch.set_num_threads(threads)
-
-
 @dataclass(frozen=True)
 class Estimate:
-    """What compressing a selection would come to, by a sample of it."""
+    """What compressing or restoring a selection would come to, by a sample of it."""
 
     pictures: int
     sample: int
@@ -281,15 +278,15 @@ class Estimate:
     seconds: float
 
 
-def estimate(selection: Selection, sample: int) -> Estimate:
-    """Encodes some of the pictures, spread over the primary keys, and changes nothing."""
+def estimate(selection: Selection, sample: int, try_out: TryOut) -> Estimate:
+    """Tries some of the pictures, spread over the primary keys, and changes nothing."""
     rows = selection.rows().order_by("pk").values_list("pk", selection.field.attname)
     count = rows.count()
     found: list[tuple[int, int, float]] = []
     for number in range(min(sample, count)):
         primary_key, name = rows[number * count // min(sample, count)]
         started = time.monotonic()
-        sizes = compression.try_out(selection.field, primary_key, name)
+        sizes = try_out(selection.field, primary_key, name)
         if sizes:
             found.append((*sizes, time.monotonic() - started))
     means = (

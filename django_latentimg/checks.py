@@ -118,6 +118,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     try:
         for key, allowed, text in (
+            ("COMPRESS", (True, False), "True or False"),
             ("EFFORT", range(10), "an integer from 0 to 9"),
             ("MAX_DECODES", range(1, 1001), "an integer from 1 to 1000"),
             ("MAX_WAITING", range(100_001), "an integer from 0 to 100000"),

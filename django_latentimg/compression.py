@@ -74,6 +74,9 @@ def enqueue(
     failures count no more. ``backlog``: whether nobody is waiting for it. Raises what Celery
     raises when there is no broker; the ledger knows then.
     """
+    if not conf.COMPRESS:
+        logger.debug("LATENTIMG['COMPRESS'] is off: %s stays a source.", name)
+        return
     task = workers.task("compress_image")
     if task is None:
         logger.info("Celery is not installed: %s waits for recompress_images.", name)
@@ -249,6 +252,8 @@ def _store(
     for _ in range(2):
         latent = Latent.from_bytes(blob)
         name = str(BlobName(source, latent.width, latent.height, latent.digest, attempt.policy))
+        if len(name) > (field.max_length or len(name)):
+            raise CodecError(f"{source} is too long a name: its blob's does not fit.")
         leftover = attempt.blob
         ledger.write(attempt, blob=name)
         if leftover and leftover != name:

@@ -24,6 +24,9 @@ WHEN_BUSY: tuple[WhenBusy, ...] = get_args(WhenBusy)
 class Values:
     """What the ``LATENTIMG`` dictionary may hold."""
 
+    COMPRESS: bool = True
+    """Whether pictures are compressed at all. Off while a site moves in or out: uploads stay
+    sources, render as such, and ``.url`` is that of the file, as with ``ImageField``."""
     MODEL: str = "lite"
     """Latent model: ``lite``, or the folder or hub id of a diffusers autoencoder."""
     ENGINE: Engine = "auto"

@@ -33,7 +33,7 @@ def discard(field: "LatentImageField", *names: str, using: str, after: float = 0
 
     With a source go the blobs that the ledger knows of it. ``using``: the rows' database. Entered
     at once, so that with the transaction it comes to pass or not, and whoever is killed after the
-    commit leaves it to ``free_due``.
+    commit leaves it to ``free_due``, like all that is not to go at once.
     """
     due = timezone.now() + timedelta(seconds=after)
     entered = [
@@ -42,9 +42,7 @@ def discard(field: "LatentImageField", *names: str, using: str, after: float = 0
         )[0]
         for name in names
     ]
-    if after > 0:
-        after_commit(using, _look_later, after)
-    else:
+    if after <= 0:
         after_commit(using, _free_all, entered)
 
 
@@ -81,7 +79,8 @@ def _free_all(entries: Iterable[Discarded]) -> int:
     return sum(_free(entry) for entry in entries)
 
 
-def _look_later(after: float) -> None:
+def look_later(after: float) -> None:
+    """Ask a worker for ``free_due`` in so many seconds: for sites without the sweep."""
     task = workers.task("free_discarded")
     if task is None:
         logger.info("Celery is not installed: discarded files wait for latentimg_cache.")

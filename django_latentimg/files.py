@@ -172,7 +172,13 @@ class LatentImageFieldFile(ImageFieldFile):
 
     @property
     def url(self) -> str:
-        """The largest rendition in the last, most widely understood, of the field's formats."""
+        """The largest rendition in the last, most widely understood, of the field's formats.
+
+        While nothing is compressed a source's own: a site that moves in still has nodes that know
+        no rendition's URL.
+        """
+        if not conf.COMPRESS and self.field.is_public and not self.is_latent:
+            return self.storage.url(self.stored_name)
         widest, _ = self.offered()[-1]
         return self.picture_url().rendition(widest, self.field.formats[-1])
 

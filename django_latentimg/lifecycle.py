@@ -53,6 +53,8 @@ def after_save(
             after_commit(using, _enqueue, field, instance, name)
         if before and source_of(before) != source_of(name):
             discards.discard_picture(field, before, using=using, after=conf.GRACE)
+            if conf.GRACE > 0:
+                after_commit(using, discards.look_later, conf.GRACE)
 
 
 def after_delete(

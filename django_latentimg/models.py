@@ -7,7 +7,8 @@ class Compression(models.Model):
     """One picture's way from source to blob: what was attempted, and what came of it.
 
     An attempt is entered before it begins and the blob's name before the blob is written, so that
-    whatever a killed worker leaves behind is known. Written by ``ledger.py``.
+    whatever a killed worker leaves behind is known. Of a picture that
+    ``recompress_images --restore`` decoded, ``blob`` names the ordinary file.
     """
 
     class State(models.TextChoices):
@@ -19,6 +20,7 @@ class Compression(models.Model):
         REPLACED = "replaced", "replaced or deleted meanwhile"
         FAILED = "failed", "failed"
         QUARANTINED = "quarantined", "failed too often"
+        RESTORED = "restored", "an ordinary file again"
 
     OPEN = (State.QUEUED, State.UNSENT, State.STARTED, State.WAITING)
     """Something is still to come."""

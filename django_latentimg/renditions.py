@@ -223,10 +223,10 @@ def _find(key: str) -> bytes | None:
 def _make(
     field: "LatentImageField", name: str, width: int, format: str, crop: Crop | None, key: str
 ) -> flights.Made:
-    content = _encode(_picture(field, name, width, crop), format)
+    content = encode(_picture(field, name, width, crop), format, ENCODERS[format])
     storage = storages[conf.RENDITION_STORAGE]
     try:
-        _save(storage, key, content)
+        save_whole(storage, key, content)
         if field.storage.exists(name):
             return flights.Made(content, saved=True)
         # Deleted meanwhile, and its renditions forgotten, but for this one.
@@ -336,7 +336,8 @@ def _blob_made_of(field: "LatentImageField", source: str) -> str | None:
     return names[0] if len(names) == 1 else None
 
 
-def _encode(picture: Image.Image, format: str) -> bytes:
+def encode(picture: Image.Image, format: str, options: dict[str, Any]) -> bytes:
+    """With Pillow's options. Raises ``ImageError`` where the format cannot hold the picture."""
     if format == "jpeg" and picture.mode == "RGBA":
         white = Image.new("RGB", picture.size, "white")
         white.paste(picture, mask=picture.getchannel("A"))
@@ -345,7 +346,7 @@ def _encode(picture: Image.Image, format: str) -> bytes:
     profile = None if format == "avif" else _srgb()
     encoded = BytesIO()
     try:
-        picture.save(encoded, format, icc_profile=profile, **ENCODERS[format])
+        picture.save(encoded, format, icc_profile=profile, **options)
     except (OSError, ValueError) as error:  # a picture taller than the format can hold
         width, height = picture.size
         raise ImageError(f"{width} x {height} pixels cannot be written as {format}.") from error
@@ -366,8 +367,8 @@ class _MovableFile(File):  # type: ignore[type-arg]
         return str(self.name)
 
 
-def _save(storage: Storage, name: str, content: bytes) -> None:
-    """Write all of a rendition or nothing; where it exists by now, leave that alone."""
+def save_whole(storage: Storage, name: str, content: bytes) -> None:
+    """Write all of a file or nothing; where there is one of that name by now, leave it alone."""
     try:
         folder = os.path.dirname(storage.path(name))
     except NotImplementedError:  # not on this machine; what is uploaded appears whole

@@ -30,10 +30,13 @@ from .lifecycle import all_fields
     ignore_result=True,
 )
 def compress_image(model: str, primary_key: str, field: str, name: str) -> str:
-    """Compress the picture of one row, if it still holds ``name``. Returns the outcome's state.
+    """Compress the picture of one row, if it still holds ``name``. Returns the outcome's state,
+    ``off`` where the site does not compress.
 
     ``model``: ``app_label.model``. All arguments are strings, so that any serializer will do.
     """
+    if not conf.COMPRESS:
+        return "off"
     latent_field = apps.get_model(model)._meta.get_field(field)
     if not isinstance(latent_field, LatentImageField):
         raise TypeError(f"{model}.{field} is no LatentImageField.")

@@ -361,7 +361,7 @@ def test_save__others_never_see_half_of_it(tmp_path):
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    renditions._save(storage, "renditions/large", content)
+    renditions.save_whole(storage, "renditions/large", content)
     watcher.join()
     assert seen == [len(content)]
     assert files_in(tmp_path) == ["large"]

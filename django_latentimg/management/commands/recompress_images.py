@@ -14,8 +14,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 from tqdm import tqdm
 
-from ... import backlog, links, report
+from ... import backlog, compression, discards, links, report, restore
 from ...backlog import Done, Selection
+from ...conf import conf
 from ...fields import LatentImageField
 from ...models import Compression
 from ...names import source_of
@@ -46,7 +47,7 @@ class Tally:
     def __init__(self) -> None:
         self.states: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
-        self.as_avif = self.source_bytes = self.blob_bytes = 0
+        self.as_avif = self.decoded = self.source_bytes = self.blob_bytes = 0
         self.in_vain = 0
         """How many have failed last, without a break, for a cause that may pass."""
 
@@ -56,9 +57,11 @@ class Tally:
         self.in_vain = self.in_vain + 1 if outcome.state == Compression.State.WAITING else 0
         if outcome.state in FAILED:
             # Names differ from picture to picture: what is left tells one cause from another.
-            self.reasons[report.cause(outcome.reason, source_of(done.item.name))] += 1
-        if outcome.state == Compression.State.COMPRESSED:
+            reason = outcome.reason.replace(done.item.name, "…")
+            self.reasons[report.cause(reason, source_of(done.item.name))] += 1
+        if outcome.state in (Compression.State.COMPRESSED, Compression.State.RESTORED):
             self.as_avif += outcome.reason.startswith("avif")
+            self.decoded += outcome.reason == restore.DECODED
             self.source_bytes += outcome.source_bytes
             self.blob_bytes += outcome.blob_bytes
 
@@ -74,6 +77,7 @@ class Tally:
             "pictures": self.pictures,
             **{state.value: self.of(state) for state in Compression.State if self.of(state)},
             "as_avif": self.as_avif,
+            "decoded": self.decoded,
             "source_bytes": self.source_bytes,
             "blob_bytes": self.blob_bytes,
             "reasons": dict(self.reasons),
@@ -81,7 +85,10 @@ class Tally:
 
 
 class Command(BaseCommand):
-    help = "Compress the pictures that are still sources, or anew those of an older policy."
+    help = (
+        "Compress the pictures that are still sources, or anew those of an older policy; "
+        "or make ordinary files of blobs again."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("targets", nargs="*", metavar="app.Model[.field]")
@@ -95,6 +102,13 @@ class Command(BaseCommand):
             states.add_argument(
                 f"--{state}", dest="state", action="store_const", const=state, help=text
             )
+        states.add_argument(
+            "--restore",
+            dest="state",
+            action="store_const",
+            const="latent",
+            help="turn blobs back into ordinary files: their sources, else what they decode to",
+        )
         parser.add_argument("--from-pk", metavar="PK", help="smallest primary key")
         parser.add_argument("--to-pk", metavar="PK", help="largest primary key")
         parser.add_argument(
@@ -149,10 +163,13 @@ class Command(BaseCommand):
             )
             for field in select(targets)
         ]
+        restoring = options["state"] == "latent"
         if options["dry_run"]:
             for selection in selections:
-                self._estimate(selection, options["json"])
+                self._estimate(selection, restoring, options["json"])
             return
+        self._refuse(restoring, options)
+        attempt = restore.restore if restoring else compression.compress
         items = backlog.paced(
             chain.from_iterable(selection.items() for selection in selections),
             options["rate"],
@@ -161,9 +178,9 @@ class Command(BaseCommand):
         if options["by_celery"]:
             work = backlog.by_workers(items, options["in_flight"], options["patience"])
         elif options["workers"] > 1:
-            work = backlog.beside(items, options["workers"])
+            work = backlog.beside(items, options["workers"], attempt)
         else:
-            work = backlog.here(items)
+            work = backlog.here(items, attempt)
         tally = Tally()
         problem: CommandError | None = None
         try:
@@ -181,11 +198,38 @@ class Command(BaseCommand):
             problem = CommandError("Interrupted: run it again to go on.", returncode=INTERRUPTED)
         except backlog.NoAnswerError as error:
             problem = CommandError(str(error))
-        self._report(tally, as_json=options["json"])
+        self._report(tally, restoring, as_json=options["json"])
+        if restoring or options["state"] in ("stale", "all"):
+            self._free_later()
         if problem:
             raise problem
         if failed := tally.of(*FAILED):
             raise CommandError(f"{failed} of {tally.pictures} pictures failed.")
+
+    @staticmethod
+    def _refuse(restoring: bool, options: dict[str, Any]) -> None:
+        if not restoring and not conf.COMPRESS:
+            raise CommandError("LATENTIMG['COMPRESS'] is off: nothing is compressed.")
+        if not restoring:
+            return
+        if conf.COMPRESS:
+            raise CommandError(
+                "LATENTIMG['COMPRESS'] must be False here and for all workers: "
+                "they would compress again what is restored."
+            )
+        if options["by_celery"] or options["not_since"] is not None:
+            raise CommandError("--restore goes with neither --async nor --not-since.")
+
+    def _free_later(self) -> None:
+        """Once for all: the site may have no worker any more, or no broker."""
+        if conf.GRACE > 0:
+            try:
+                discards.look_later(conf.GRACE)
+            except Exception as error:  # what a broker's client raises is not for us to know
+                self.stderr.write(
+                    f"No worker could be asked to delete the blobs ({error}): "
+                    f"latentimg_cache does in {duration(conf.GRACE)}."
+                )
 
     @staticmethod
     def _primary_key(field: LatentImageField, text: str | None) -> Any:
@@ -196,18 +240,22 @@ class Command(BaseCommand):
         except Exception as error:
             raise CommandError(f"{text!r} is no primary key of {links.label(field)}.") from error
 
-    def _estimate(self, selection: Selection, as_json: bool) -> None:
-        found = backlog.estimate(selection, SAMPLE)
+    def _estimate(self, selection: Selection, restoring: bool, as_json: bool) -> None:
+        found = backlog.estimate(
+            selection, SAMPLE, restore.try_out if restoring else compression.try_out
+        )
         label = links.label(selection.field)
         if as_json:
             self.stdout.write(json.dumps({"field": label, **vars(found)}))
             return
-        text = f"{label}: {found.pictures} to compress"
+        text = f"{label}: {found.pictures} to {'restore' if restoring else 'compress'}"
         if found.sample:
             before, after, seconds = (
                 found.pictures * mean
                 for mean in (found.source_bytes, found.blob_bytes, found.seconds)
             )
+            if restoring:
+                before, after = after, before
             text += (
                 f"; by {found.sample} of them {filesizeformat(before)} would become "
                 f"{filesizeformat(after)}, in {duration(seconds)} of one process"
@@ -252,17 +300,24 @@ class Command(BaseCommand):
                 f"{label} {done.item.primary_key}: {done.item.name}: {done.outcome.reason}"
             )
 
-    def _report(self, tally: Tally, *, as_json: bool) -> None:
+    def _report(self, tally: Tally, restoring: bool, *, as_json: bool) -> None:
         with suppress(BrokenPipeError):
             if as_json:
                 self.stdout.write(json.dumps({"summary": tally.as_data()}))
                 return
-            saved = tally.source_bytes - tally.blob_bytes
-            self.stdout.write(
-                f"{tally.of(Compression.State.COMPRESSED)} compressed: "
-                f"{filesizeformat(tally.source_bytes)} to {filesizeformat(tally.blob_bytes)}, "
-                f"{saved} bytes saved; {tally.of(*FAILED)} failed."
-            )
+            files, blobs = map(filesizeformat, (tally.source_bytes, tally.blob_bytes))
+            if restoring:
+                restored = tally.of(Compression.State.RESTORED)
+                text = (
+                    f"{restored} restored: {restored - tally.decoded} from their sources, "
+                    f"{tally.decoded} decoded: {blobs} to {files}"
+                )
+            else:
+                text = (
+                    f"{tally.of(Compression.State.COMPRESSED)} compressed: {files} to {blobs}, "
+                    f"{tally.source_bytes - tally.blob_bytes} bytes saved"
+                )
+            self.stdout.write(f"{text}; {tally.of(*FAILED)} failed.")
             for text, count in (
                 ("kept as AVIF by the guard", tally.as_avif),
                 ("replaced or deleted meanwhile", tally.of(Compression.State.REPLACED)),
