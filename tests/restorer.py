@@ -19,7 +19,7 @@ def kill_at(point: str) -> None:
     """Let this process die at one point of the restoration."""
     from django.core.files.storage import FileSystemStorage
 
-    from django_latentimg import compression, renditions, restore
+    from django_latentimg import discards, renditions, restore
 
     if point == "before_file":
         restore._decode = kill  # type: ignore[assignment]
@@ -34,7 +34,7 @@ def kill_at(point: str) -> None:
 
         renditions.save_whole = save_and_die
     elif point == "in_transaction":
-        compression.enter_discarded = kill  # type: ignore[assignment]
+        discards.discard = kill  # type: ignore[assignment]
     elif point == "after_row":
         swap = restore._swap
 
@@ -64,7 +64,7 @@ def main() -> None:
     from django.core.management import call_command
     from django.utils import timezone
 
-    from django_latentimg import compression, restore
+    from django_latentimg import discards, restore
     from django_latentimg.models import Discarded
     from tests.stored import store_blob
     from tests.testapp.models import Snapshot
@@ -81,7 +81,7 @@ def main() -> None:
         restore.restore(field, row.pk, row.photo.name)
     if given.free:
         Discarded.objects.update(due=timezone.now())
-        compression.free_discarded()
+        discards.free_due()
     row = Snapshot.objects.get()
     state = {
         "column": row.photo.name,

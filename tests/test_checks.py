@@ -69,6 +69,7 @@ def test_check_settings__unknown_storage(settings):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
+        *(("COMPRESS", value) for value in ("0", None)),
         *(("EFFORT", value) for value in (-1, 10, "high", None)),
         *(("MAX_DECODES", value) for value in (0, 1.5, "2")),
         *(("MAX_WAITING", value) for value in (-1, None)),

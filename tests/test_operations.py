@@ -1,7 +1,11 @@
 """The migration operations, by real migrations of ``tests.moving``."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +62,29 @@ def test_operations__rows_and_pictures_stay_in_both_directions():
 
 def test_operations__leave_nothing_to_makemigrations():
     call_command("makemigrations", "moving", check=True, dry_run=True, verbosity=0)
+
+
+def test_operations__run_where_the_app_is_installed_no_more():
+    """Old migrations outlive it."""
+    code = (
+        "import django; from django.conf import settings;"
+        "settings.configure(INSTALLED_APPS=['tests.moving'], DATABASES={'default':"
+        " {'ENGINE': 'django.db.backends.sqlite3', 'NAME': ':memory:'}},"
+        " DEFAULT_AUTO_FIELD='django.db.models.BigAutoField', USE_TZ=True);"
+        "django.setup();"
+        "from django.core.management import call_command;"
+        "call_command('migrate', verbosity=0);"
+        "from tests.moving.models import Page; print(Page.objects.count())"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent.parent,
+        env={key: value for key, value in os.environ.items() if key != "DJANGO_SETTINGS_MODULE"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert found.stdout == "0\n", found.stderr
 
 
 def test_operations__old_code_goes_on_inserting():
