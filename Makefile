@@ -32,7 +32,7 @@ test: $(dev_installed)
 		set -x; \
 		$(python) -m pytest --ds tests.settings_postgres $(PYTEST_ARGS) \
 			tests/test_compression.py tests/test_fields.py tests/test_report.py \
-			tests/test_moving.py tests/test_operations.py tests/test_restore.py \
+			tests/test_operations.py tests/test_restore.py \
 			tests/postgres; \
 	else \
 		echo "PostgreSQL does not answer: its round of tests is left out."; \

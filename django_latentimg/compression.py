@@ -167,6 +167,20 @@ def _attempt(
         return Outcome(State.FAILED, str(error))
 
 
+def is_kept(field: "LatentImageField", blob_name: BlobName, attempt: Compression) -> bool:
+    """Whether the file under the source's name is the source that the blob was made from.
+
+    A source that was deleted has left its name to whoever uploads the next ``llama.jpg``.
+    """
+    if not field.storage.exists(blob_name.source):
+        return False
+    if field.keep_source and blob_name.policy == fingerprint(field):
+        return True  # The policy has kept it ever since.
+    if not attempt.source_bytes:
+        return field.keep_source
+    return bool(field.storage.size(blob_name.source) == attempt.source_bytes)
+
+
 def try_out(field: "LatentImageField", primary_key: Any, name: str) -> tuple[int, int] | None:
     """(bytes of the source, of the blob that it would become); None where that fails."""
     try:
@@ -206,6 +220,9 @@ def _compress(
     field: "LatentImageField", primary_key: Any, name: str, attempt: Compression
 ) -> Outcome:
     source, using = source_of(name), router.db_for_write(field.model)
+    older = BlobName.parse(name)
+    if older and not is_kept(field, older, attempt):
+        raise _GoneError(f"{source} is not in storage.")
     source_bytes, blob = _encode(field, primary_key, source)
     blob_name, blob = _store(field, source, blob, attempt)
     latent = Latent.from_bytes(blob)

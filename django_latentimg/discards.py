@@ -124,13 +124,15 @@ def delete(field: "LatentImageField", names: Collection[str]) -> None:
 
 def _unused(field: "LatentImageField", name: str, using: str) -> set[str]:
     """What of the discarded file, and of what belongs to it, no row needs."""
+    from . import lifecycle
+
     names = {name} if BlobName.parse(name) else {name, *ledger.blobs_of(field, name)}
-    shown = set(
-        rows(field, using)
-        .filter(**{f"{field.attname}__in": names})
-        .values_list(field.attname, flat=True)
-        .distinct()
-    )
+    shown: set[str] = set()
+    for other in lifecycle.all_fields():  # Rows of another model may hold the same name.
+        if other.storage == field.storage:
+            held = rows(other, using if other == field else None)
+            held = held.filter(**{f"{other.attname}__in": names})
+            shown.update(held.values_list(other.attname, flat=True).distinct())
     if shown and name not in shown and field.keep_source:
         return set()  # It is the source of what is shown.
     return {

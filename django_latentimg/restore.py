@@ -58,7 +58,7 @@ def restore(field: "LatentImageField", primary_key: Any, name: str) -> Outcome:
         return Outcome(State.REPLACED)
     attempt, _ = Compression.objects.get_or_create(**ledger.key(field, primary_key, name))
     try:
-        if _is_kept(field, blob_name, attempt):
+        if compression.is_kept(field, blob_name, attempt):
             restored, origin = blob_name.source, KEPT
         else:
             restored, origin = _decode_into_storage(field, name, attempt), DECODED
@@ -88,26 +88,12 @@ def try_out(field: "LatentImageField", primary_key: Any, name: str) -> tuple[int
         return None
     attempts = ledger.entries().filter(**ledger.key(field, primary_key, name))
     try:
-        if _is_kept(field, blob_name, attempts.first() or Compression()):
+        if compression.is_kept(field, blob_name, attempts.first() or Compression()):
             return _size(field, blob_name.source), _size(field, name)
         blob = _read(field, name)
         return len(_decode(blob, _format(blob_name, blob))), len(blob)
     except (FileNotFoundError, CodecError):
         return None
-
-
-def _is_kept(field: "LatentImageField", blob_name: BlobName, attempt: Compression) -> bool:
-    """Whether the file under the source's name is the source that the blob was made from.
-
-    A source that was deleted has left its name to whoever uploads the next ``llama.jpg``.
-    """
-    if not field.storage.exists(blob_name.source):
-        return False
-    if field.keep_source and blob_name.policy == compression.fingerprint(field):
-        return True  # The policy has kept it ever since.
-    if not attempt.source_bytes:
-        return field.keep_source
-    return bool(field.storage.size(blob_name.source) == attempt.source_bytes)
 
 
 def _decode_into_storage(field: "LatentImageField", name: str, attempt: Compression) -> str:

@@ -16,8 +16,19 @@ from django.core.files.storage import default_storage
 from django.utils import timezone
 from PIL import Image
 
-# What only PostgreSQL can show; its round of tests collects it.
-collect_ignore = [] if "postgresql" in settings.DATABASES["default"]["ENGINE"] else ["postgres"]
+ON_POSTGRES = "postgresql" in settings.DATABASES["default"]["ENGINE"]
+
+# Wholly about it; its round of tests collects them.
+collect_ignore = [] if ON_POSTGRES else ["postgres"]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What one database alone can show belongs to its round of tests."""
+    other = "only_sqlite" if ON_POSTGRES else "only_postgres"
+    elsewhere = [item for item in items if item.get_closest_marker(other)]
+    items[:] = [item for item in items if item not in elsewhere]
+    config.hook.pytest_deselected(items=elsewhere)
+
 
 SHARED = Path(__file__).parent.parent / ".." / "shared"
 

@@ -421,3 +421,26 @@ def test_compress__any_order_leaves_a_readable_picture(steps, upload, files, mon
     assert name.startswith(sources[-1])
     Snapshot.objects.get(pk=row.pk).delete()
     assert files() == set()
+
+
+def test_compress__a_source_whose_name_another_upload_has_taken(upload, files, monkeypatch):
+    """Made anew from that, the row would show somebody else's picture."""
+    first = Snapshot.objects.create(photo=upload())
+    compress(SNAP, first.pk, first.photo.name)
+    older = Snapshot.objects.get().photo.name
+    second = Snapshot.objects.create(photo=upload(seed=1, width=120))
+    assert second.photo.name == "snaps/llama.png", "the name was free"
+    monkeypatch.setattr(SNAP, "quality", 80)
+    outcome = compress(SNAP, first.pk, older)
+    assert (outcome.state, "not in storage" in outcome.reason) == ("failed", True)
+    assert Snapshot.objects.get(pk=first.pk).photo.name == older
+    assert files() == {older, "snaps/llama.png"}
+
+
+def test_discard__a_name_that_another_models_row_holds(upload, files):
+    saved = Snapshot.objects.create(photo=upload())
+    Label.objects.create(photo=saved.photo.name)
+    compress(SNAP, saved.pk, saved.photo.name)
+    assert saved.photo.name in files()
+    Label.objects.get().delete()
+    assert files() == {Snapshot.objects.get().photo.name}

@@ -27,9 +27,7 @@ from tests.moving.models import Page
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-postgres = pytest.mark.skipif(
-    "connection.vendor != 'postgresql'", reason="this is about PostgreSQL's locks and catalogue"
-)
+postgres = pytest.mark.only_postgres  # about its locks and its catalogue
 
 BLOB = "pages/{}.jpg.1600x1200.01234567-0123.limg"
 

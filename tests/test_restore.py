@@ -272,7 +272,7 @@ def test_restore__two_at_once(files, monkeypatch):
     assert files() == {Snapshot.objects.get().photo.name}
 
 
-def test_restore__rows_that_share_a_blob_share_the_file(files, monkeypatch):
+def test_restore__rows_that_share_a_blob_share_the_file(files, monkeypatch, collect):
     first = latent("snaps/llama.jpg")
     second = Snapshot.objects.create(photo=first.photo.name)
     name = first.photo.name
@@ -280,12 +280,15 @@ def test_restore__rows_that_share_a_blob_share_the_file(files, monkeypatch):
 
     def lose_the_other_and_swap(*arguments):
         # The process that restores the first finds that row gone, and tidies up behind itself.
+        monkeypatch.setattr(restore, "_swap", swap)
         Snapshot.objects.filter(pk=first.pk).delete()
-        restore._delete_unless_needed(SNAP, arguments[3], name)
+        assert not swap(SNAP, first.pk, *arguments[2:])
+        assert bring_back(SNAP, first.pk, name).state == "replaced"
         return swap(*arguments)
 
     monkeypatch.setattr(restore, "_swap", lose_the_other_and_swap)
     assert bring_back(SNAP, second.pk, name).state == "restored"
+    collect()
     assert files() == {Snapshot.objects.get().photo.name}
 
 

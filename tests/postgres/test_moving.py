@@ -28,12 +28,7 @@ from tests.moving.models import Page
 
 PHOTO: Any = Page._meta.get_field("photo")
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(
-        "connection.vendor != 'postgresql'", reason="SQLite has no writers beside each other"
-    ),
-]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Traffic:
@@ -192,7 +187,7 @@ def command(*arguments: str) -> None:
 
 @pytest.mark.parametrize("keep_source", [True, False])
 def test_moving__in_and_out_under_traffic(keep_source, settings, monkeypatch):
-    blob = (Path(__file__).parent / "golden" / "v5" / "opaque.limg").read_bytes()
+    blob = (Path(__file__).parent.parent / "golden" / "v5" / "opaque.limg").read_bytes()
     monkeypatch.setattr(codec, "encode", lambda *_, **__: blob)
     monkeypatch.setattr(PHOTO, "keep_source", keep_source)
     monkeypatch.setattr(operations, "PAUSE", 0.2)
