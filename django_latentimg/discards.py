@@ -126,6 +126,7 @@ def _unused(field: "LatentImageField", name: str, using: str) -> set[str]:
     """What of the discarded file, and of what belongs to it, no row needs."""
     from . import lifecycle
 
+    source = source_of(name)
     names = {name} if BlobName.parse(name) else {name, *ledger.blobs_of(field, name)}
     shown: set[str] = set()
     for other in lifecycle.all_fields():  # Rows of another model may hold the same name.
@@ -138,7 +139,7 @@ def _unused(field: "LatentImageField", name: str, using: str) -> set[str]:
     return {
         unused
         for unused in names - shown
-        if BlobName.parse(unused) is None or not ledger.is_under_way(field, unused)
+        if unused == source or not ledger.is_under_way(field, source, unused)
     }
 
 

@@ -103,12 +103,12 @@ def write(attempt: Compression, **values: Any) -> None:
     attempt.save(update_fields=[*values, "updated"])
 
 
-def is_under_way(field: "LatentImageField", blob: str) -> bool:
-    """Whether a worker may be about to put this blob into a row."""
+def is_under_way(field: "LatentImageField", source: str, blob: str) -> bool:
+    """Whether somebody may be about to put what was made of the source into a row."""
     return (
         entries()
         .filter(
-            source=source_of(blob),
+            source=source,
             field=links.label(field),
             blob=blob,
             state=State.STARTED,

@@ -109,7 +109,7 @@ def _decode_into_storage(field: "LatentImageField", name: str, attempt: Compress
     restored = f"{stem}.{blob_name.digest}{EXTENSIONS[format]}"
     # Before it is written, so that it goes with the blob where this process is killed, and where
     # somebody replaces the picture who has not seen it.
-    ledger.write(attempt, blob=restored)
+    ledger.write(attempt, blob=restored, state=State.STARTED)
     if not field.storage.exists(restored):
         renditions.save_whole(field.storage, restored, _decode(blob, format))
     return restored
