@@ -98,6 +98,23 @@ def test_simulate__a_dead_workers_picture_goes_to_another():
     told = work.simulate(np.arange(500) * 10.0, 60, 40, faults=work.Faults(deaths=1 / 30))
     assert told.quarantined / 500 == pytest.approx((1 - np.exp(-2)) ** 6, rel=0.2)
     assert told.useful < 0.4 * told.busy
+    assert max(told.waits) < 6 * 60 + 1  # At once, not when a retry is due.
+
+
+def test_simulate__times_have_the_mean_and_the_spread():
+    told = work.simulate(np.arange(20_000) * 1.0, 30, 1000, spread=0.7, seed=3)
+    assert np.mean(told.waits) == pytest.approx(30, rel=0.03)
+    assert np.std(told.waits) / np.mean(told.waits) == pytest.approx(0.7, rel=0.1)
+
+
+def test_simulate__backlog_that_failed_waits_behind_uploads():
+    """All five have failed by the hour, and come back to a worker that never gets to them."""
+    flood = np.full(10_000, 59.0)
+    told = work.simulate(
+        flood, 10, 1, backlog=5, faults=work.Faults(transient=1), until=3600, seed=1
+    )
+    assert told.backlog_left == 5
+    assert told.fresh_left + told.quarantined == 10_000
 
 
 def test_policy_of_retries__is_the_packages():
@@ -282,6 +299,10 @@ def test_conclusions__follow_from_the_figures():
         for equal in ("the same, of equal LPIPS", "the same, of equal SSIMULACRA2"):
             assert bills[equal]["download"] < 0.7 * ours["download"]
         assert ours["download"] < usual["download"]
+        parts = ("storage", "requests", "computing", "egress")
+        assert sum(ours[part] for part in parts) > sum(usual[part] for part in parts)
+        assert usual["requests"] < ours["requests"]
+        assert usual["computing"] < ours["computing"]
     for row in cells("capacity.md", "photographs | what if"):
         once, avif_once, month, avif_month = (float(cell.replace(",", "")) for cell in row[4:])
         assert once > avif_once, row
