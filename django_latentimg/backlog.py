@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from . import compression, ledger, links, workers
 from .compression import TryAgainError
+from .conf import conf
 from .fields import LatentImageField
 from .ledger import Outcome, State
 from .models import Compression
@@ -112,12 +113,16 @@ class Selection:
             last = page[-1][0]
             random.shuffle(page)  # Else two hosts that do this at once would do the same.
             for primary_key, name in page:
-                if source_of(name) in recent:
-                    continue
-                if self.state == "failed":  # Somebody wants it tried as if it were new.
-                    ledger.enter(self.field, primary_key, name, State.QUEUED, anew=True)
-                yield Item(self.field, primary_key, name)
+                if source_of(name) not in recent:
+                    yield Item(self.field, primary_key, name)
             page = list(rows.filter(pk__gt=last)[:PAGE])
+
+    def take(self) -> Iterator[Item]:
+        """The same, to be attempted now: what has failed as if it were new."""
+        for item in self.items():
+            if self.state == "failed":
+                ledger.enter(*item, State.QUEUED, anew=True)
+            yield item
 
     def _recent(self, sources: Iterable[str]) -> set[str]:
         """Those that have been attempted too lately."""
@@ -153,8 +158,8 @@ def beside(items: Iterable[Item], processes: int, attempt: Attempt) -> Generator
     source = iter(items)
     # Forked processes would share database connections and torch's threads.
     context = get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // processes)
-    with ProcessPoolExecutor(processes, context, begin, (threads,)) as pool:
+    threads = (workers.threads_of(processes),)
+    with ProcessPoolExecutor(processes, context, begin, threads) as pool:
         running: dict[Future[Outcome], Item] = {}
         try:
             while True:
@@ -216,6 +221,8 @@ def sweep(fields: Iterable[LatentImageField]) -> int:
 
     Not what waits in a queue, nor what has failed for good.
     """
+    if not conf.COMPRESS:
+        return 0
     return sum(_sweep_ledger(field) + _sweep_rows(field) for field in fields)
 
 
@@ -281,7 +288,7 @@ class Estimate:
 def estimate(selection: Selection, sample: int, try_out: TryOut) -> Estimate:
     """Tries some of the pictures, spread over the primary keys, and changes nothing."""
     rows = selection.rows().order_by("pk").values_list("pk", selection.field.attname)
-    count = rows.count()
+    count = selection.count()
     found: list[tuple[int, int, float]] = []
     for number in range(min(sample, count)):
         primary_key, name = rows[number * count // min(sample, count)]

@@ -8,7 +8,7 @@ from django.template.defaultfilters import filesizeformat
 from . import charts
 from .charts import amount
 from .models import Compression
-from .report import Cause, Day, OfField, Report
+from .report import VERDICTS, Cause, Day, OfField, Report
 
 State = Compression.State
 
@@ -80,7 +80,7 @@ def _verdicts(total: OfField) -> list[dict[str, str]]:
     judged = sum(total.verdicts.values())
     found = []
     for verdict, pictures in sorted(total.verdicts.items(), key=lambda item: (-item[1], item)):
-        kept, _, reason = verdict.removesuffix(")").partition(" (")
+        kept, reason = VERDICTS[verdict]
         look = "good" if kept == "latents" else "other" if reason == "worse" else "warn"
         found.append(
             {

@@ -75,8 +75,8 @@ def free_due() -> int:
     return _free_all(entries().filter(due__lte=timezone.now()).iterator())
 
 
-def _free_all(entries: Iterable[Discarded]) -> int:
-    return sum(_free(entry) for entry in entries)
+def _free_all(due: Iterable[Discarded]) -> int:
+    return sum(_free(entry) for entry in due)
 
 
 def look_later(after: float) -> None:

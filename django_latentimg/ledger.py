@@ -85,7 +85,7 @@ def begin(field: "LatentImageField", primary_key: Any, name: str, policy: str) -
 
 def end(attempt: Compression, outcome: Outcome, seconds: float) -> None:
     """What has come of it. What an outcome does not say stays as an earlier one has said it."""
-    failed = outcome.state in (*Compression.LOST, State.WAITING)
+    failed = outcome.state in Compression.FAILING
     write(
         attempt,
         state=outcome.state,

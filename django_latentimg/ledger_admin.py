@@ -30,7 +30,7 @@ from .names import source_of
 State = Compression.State
 Entries = models.QuerySet[Compression]
 
-AGAIN = (State.FAILED, State.QUARANTINED, State.WAITING, State.UNSENT)
+AGAIN = (*Compression.FAILING, State.UNSENT)
 """What can be asked for once more; anything else is done or under way."""
 MOST = 1000
 """Entries that one request sends again; for more there is ``recompress_images --failed``."""

@@ -87,8 +87,7 @@ def _families(fields: Iterable[OfField]) -> list[Metric]:
             pictures.add_metric([label, state.value], of_field.states.get(state, 0))
         source.add_metric([label], of_field.source_bytes)
         blob.add_metric([label], of_field.blob_bytes)
-        for verdict in report.VERDICTS:
-            kept, _, reason = verdict.removesuffix(")").partition(" (")
+        for verdict, (kept, reason) in report.VERDICTS.items():
             if verdict in of_field.verdicts:
                 verdicts.add_metric([label, kept, reason], of_field.verdicts[verdict])
         if of_field.known:

@@ -26,6 +26,8 @@ class Compression(models.Model):
     """Something is still to come."""
     LOST = (State.FAILED, State.QUARANTINED)
     """Nobody tries again unless asked to."""
+    FAILING = (State.WAITING, *LOST)
+    """The reason is why."""
 
     field = models.CharField(max_length=150, help_text="app_label.model.field")
     object_id = models.CharField("primary key", max_length=64)

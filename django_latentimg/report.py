@@ -32,8 +32,6 @@ RECENT = 1000
 """Pictures compressed last, whose times are the typical ones: all would have to be sorted."""
 CUT = "…"
 """What stands for a picture's name in a cause of failure."""
-TROUBLED = (State.WAITING, *Compression.LOST)
-"""States that have a cause."""
 
 CAUSE = Replace(
     "reason",
@@ -42,11 +40,13 @@ CAUSE = Replace(
     output_field=TextField(),
 )
 """``cause`` in SQL."""
-VERDICTS = [f"{kept} ({reason})" for kept in ("latents", "avif") for reason in REASONS]
-"""What an entry's reason may be after it went well."""
+VERDICTS = {
+    f"{kept} ({reason})": (kept, reason) for kept in ("latents", "avif") for reason in REASONS
+}
+"""What an entry's reason may be after it went well: what the guard kept, and why."""
 # Where a blob has no verdict, the reason may be what an earlier attempt has left there.
 _VERDICT = Case(
-    When(Q(state=State.COMPRESSED, reason__in=VERDICTS), then=F("reason")),
+    When(Q(state=State.COMPRESSED, reason__in=list(VERDICTS)), then=F("reason")),
     default=Value(""),
     output_field=TextField(),
 )
@@ -260,7 +260,7 @@ def by_day(days: int = DAYS) -> list[Day]:
 def causes() -> list[Cause]:
     """The most frequent first."""
     groups = (
-        Compression.objects.filter(state__in=TROUBLED)
+        Compression.objects.filter(state__in=Compression.FAILING)
         .values("field", "state", text=CAUSE)
         .annotate(pictures=Count("pk"), latest=Max("updated"))
         .order_by("-pictures", "text", "field", "state")

@@ -1,6 +1,5 @@
 """Celery tasks: thin shells over ``compression``."""
 
-import os
 from importlib.util import find_spec
 from typing import Any
 
@@ -8,7 +7,7 @@ from celery import shared_task
 from celery.signals import worker_init
 from django.apps import apps
 
-from . import backlog, compression, discards, ledger, links, renditions
+from . import backlog, compression, discards, ledger, links, renditions, workers
 from .codec.models import load_model
 from .compression import TryAgainError
 from .conf import conf
@@ -87,4 +86,4 @@ def load_before_fork(sender: Any, **_: Any) -> None:
     # Nor do threads: until the processes exist there must be none.
     torch.set_num_threads(1)
     load_model(conf.MODEL)
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // sender.concurrency))
+    torch.set_num_threads(workers.threads_of(sender.concurrency))

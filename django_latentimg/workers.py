@@ -1,5 +1,6 @@
 """Celery's tasks, for code that runs without Celery too, and how long they may take."""
 
+import os
 from typing import Any
 
 from .conf import conf
@@ -26,6 +27,11 @@ def time_limits(pixels: int | None) -> tuple[int, int]:
     megapixels = min(pixels or conf.MAX_PIXELS, conf.MAX_PIXELS) / 1e6
     soft = round(SECONDS + SECONDS_PER_MEGAPIXEL * megapixels)
     return soft, soft + LAST_SECONDS
+
+
+def threads_of(processes: int) -> int:
+    """How many each of so many may have, or all of them would take all cores."""
+    return max(1, (os.cpu_count() or 1) // processes)
 
 
 def longest() -> int:

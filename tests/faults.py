@@ -176,9 +176,10 @@ class Site:
 
     def recompress(self) -> None:
         """What ``recompress_images --stale`` does."""
-        from django_latentimg import backlog
+        from django_latentimg import backlog, compression
 
-        list(backlog.here(backlog.Selection(self.field, "stale").items()))
+        selection = backlog.Selection(self.field, "stale")
+        list(backlog.here(selection.items(), compression.compress))
 
     def sweep(self) -> None:
         from django_latentimg import tasks

@@ -345,3 +345,30 @@ def test_command__progress_in_lines_where_there_is_no_terminal(upload, monkeypat
     lines = err.getvalue().splitlines()
     assert [line.split(",")[0] for line in lines] == ["1 of 3", "2 of 3", "3 of 3"]
     assert re.fullmatch(r"3 of 3, [\d.]+ a second, 0 s left", lines[-1])
+
+
+def test_command__dry_run_counts_what_was_not_attempted_lately_and_forgives_nothing(upload):
+    Product.objects.create(photo=upload())
+    Product.objects.create(photo="photos/gone.png")
+    with pytest.raises(CommandError):
+        run("--all")
+    assert (
+        "photo: 0 to compress"
+        in run("testapp.Product", "--all", "--not-since", "1", "--dry-run")[0]
+    )
+    assert "photo: 0 to" in run("testapp.Product", "--failed", "--not-since", "1", "--dry-run")[0]
+    Compression.objects.update(updated=timezone.now() - timedelta(days=2))
+    before = list(Compression.objects.order_by("pk").values())
+    assert "photo: 2 to" in run("testapp.Product", "--all", "--not-since", "1", "--dry-run")[0]
+    assert "photo: 1 to" in run("testapp.Product", "--failed", "--not-since", "1", "--dry-run")[0]
+    assert list(Compression.objects.order_by("pk").values()) == before
+
+
+def test_sweep__sends_nothing_where_nothing_is_compressed(upload, enqueued, settings):
+    Product.objects.create(photo=upload())
+    Compression.objects.all().delete()
+    enqueued.clear()
+    settings.LATENTIMG = settings.LATENTIMG | {"COMPRESS": False}
+    assert tasks.sweep()["enqueued"] == 0
+    settings.LATENTIMG = settings.LATENTIMG | {"COMPRESS": True}
+    assert tasks.sweep()["enqueued"] == len(enqueued) == 1

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from django_latentimg import backlog, report
 from django_latentimg.backlog import Selection
+from django_latentimg.compression import compress
 from django_latentimg.management.commands.recompress_images import Tally
 from django_latentimg.models import Compression
 from django_latentimg.test import instant_codec
@@ -39,7 +40,7 @@ def of(label: str) -> report.OfField:
 @instant_codec()
 def compress_all() -> None:
     for field in (Product, Snapshot):
-        for _ in backlog.here(Selection(field._meta.get_field("photo")).items()):
+        for _ in backlog.here(Selection(field._meta.get_field("photo")).items(), compress):
             pass
 
 
@@ -183,7 +184,7 @@ def test_causes__as_recompress_images_tells_them(upload):
         row = Product.objects.create(photo=upload(seed=seed))
         row.photo.storage.delete(row.photo.name)
     tally = Tally()
-    for done in backlog.here(Selection(Product._meta.get_field("photo")).items()):
+    for done in backlog.here(Selection(Product._meta.get_field("photo")).items(), compress):
         tally.add(done)
     (found,) = report.causes()
     assert dict(tally.reasons) == {found.text: 2} == {found.text: found.pictures}

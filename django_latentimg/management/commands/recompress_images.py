@@ -26,8 +26,6 @@ SAMPLE = 3
 """Pictures of each field that a dry run encodes."""
 EVERY = 10
 """Seconds between two lines of progress where there is no terminal."""
-FAILED = (*Compression.LOST, Compression.State.WAITING)
-"""The last for a cause that may pass: run again."""
 IN_A_ROW = 20
 """So many of these in a row, and it is not the pictures: the storage is down, or full."""
 INTERRUPTED = 130
@@ -55,7 +53,7 @@ class Tally:
         outcome = done.outcome
         self.states[outcome.state] += 1
         self.in_vain = self.in_vain + 1 if outcome.state == Compression.State.WAITING else 0
-        if outcome.state in FAILED:
+        if outcome.state in Compression.FAILING:
             # Names differ from picture to picture: what is left tells one cause from another.
             reason = outcome.reason.replace(done.item.name, "…")
             self.reasons[report.cause(reason, source_of(done.item.name))] += 1
@@ -171,7 +169,7 @@ class Command(BaseCommand):
         self._refuse(restoring, options)
         attempt = restore.restore if restoring else compression.compress
         items = backlog.paced(
-            chain.from_iterable(selection.items() for selection in selections),
+            chain.from_iterable(selection.take() for selection in selections),
             options["rate"],
             options["throttle"],
         )
@@ -203,7 +201,7 @@ class Command(BaseCommand):
             self._free_later()
         if problem:
             raise problem
-        if failed := tally.of(*FAILED):
+        if failed := tally.of(*Compression.FAILING):
             raise CommandError(f"{failed} of {tally.pictures} pictures failed.")
 
     @staticmethod
@@ -295,7 +293,7 @@ class Command(BaseCommand):
         if as_json:
             line = {"field": label, "pk": str(done.item.primary_key), "name": done.item.name}
             self.stdout.write(json.dumps(line | vars(done.outcome)))
-        elif done.outcome.state in FAILED:
+        elif done.outcome.state in Compression.FAILING:
             self.stderr.write(
                 f"{label} {done.item.primary_key}: {done.item.name}: {done.outcome.reason}"
             )
@@ -317,7 +315,7 @@ class Command(BaseCommand):
                     f"{tally.of(Compression.State.COMPRESSED)} compressed: {files} to {blobs}, "
                     f"{tally.source_bytes - tally.blob_bytes} bytes saved"
                 )
-            self.stdout.write(f"{text}; {tally.of(*FAILED)} failed.")
+            self.stdout.write(f"{text}; {tally.of(*Compression.FAILING)} failed.")
             for text, count in (
                 ("kept as AVIF by the guard", tally.as_avif),
                 ("replaced or deleted meanwhile", tally.of(Compression.State.REPLACED)),
