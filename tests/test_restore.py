@@ -430,6 +430,7 @@ def test_command__json_and_failures(upload, counterfeit):
             "recompress_images", "--restore", "--json", stdout=out, stderr=StringIO(), verbosity=0
         )
     *lines, summary = (json.loads(line) for line in out.getvalue().splitlines())
+    lines.sort(key=lambda line: (line["field"], int(line["pk"])))
     assert [line["state"] for line in lines] == ["restored", "restored", "failed"]
     assert [line["reason"] for line in lines[:2]] == ["source", "decoded"]
     assert lines[1]["name"] == row.photo.name

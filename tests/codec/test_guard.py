@@ -63,9 +63,12 @@ def test_guard__small_print_becomes_a_patch(labelled, labelled_blob):
     latent = Latent.from_bytes(labelled_blob)
     assert latent.verdict.kept == "latents"
     (box,) = latent.patches().boxes
-    assert (box & LABEL).area > 0.5 * LABEL.area
     rgb = np.asarray(labelled)
-    floors = Floors(rgb, text=[LABEL])
+    (text,) = text_boxes(rgb)
+    assert (text & LABEL) == text
+    assert (box & text) == text
+    assert text.area > 0.5 * LABEL.area
+    floors = Floors(rgb, text=[text])
     assert not floors.failures(np.asarray(codec.decode(labelled_blob)))
     assert floors.failures(np.asarray(codec.decode(codec.encode(labelled))))
 
