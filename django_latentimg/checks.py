@@ -13,12 +13,14 @@ from django.core.files.storage import InvalidStorageError, storages
 from django.db import models
 from django.template import engines
 
+from . import workers
 from .codec.guard import PATCH_MODES, PREFERENCES
 from .codec.models import ENGINES
 from .conf import MISSES, WHEN_BUSY, conf
 from .crops import Crop
 from .delivery import is_method
 from .links import FORMATS
+from .storage import SourcesAndBlobs
 
 if TYPE_CHECKING:
     from .fields import LatentImageField
@@ -30,7 +32,7 @@ SHORTEST_SOURCE = 30
 
 
 def check_field(field: "LatentImageField") -> Iterable[CheckMessage]:
-    """What a field was given: E001 to E009, E014."""
+    """What a field was given: E001 to E009, E014; where its files go: W005."""
     if not field.widths or not all(isinstance(width, int) and width > 0 for width in field.widths):
         yield Error(
             "'widths' must be one or more positive integers.",
@@ -99,6 +101,20 @@ def check_field(field: "LatentImageField") -> Iterable[CheckMessage]:
             obj=field,
             id="latentimg.E007",
         )
+    if _overwrites(field.storage):
+        yield Warning(
+            "The storage puts an upload over another one of the same name, whose picture is lost.",
+            hint="Give it the option 'file_overwrite': False ('overwrite_files' on Azure).",
+            obj=field,
+            id="latentimg.W005",
+        )
+
+
+def _overwrites(storage: Any) -> bool:
+    """As those of django-storages do unless told otherwise."""
+    if isinstance(storage, SourcesAndBlobs):
+        storage = storages[storage.sources]
+    return any(getattr(storage, option, False) for option in ("file_overwrite", "overwrite_files"))
 
 
 def _is(kind: type | tuple[type, ...], model: type[models.Model], name: str) -> bool:
@@ -194,6 +210,33 @@ def check_cache(**_: Any) -> list[CheckMessage]:
             hint=f"Let CACHES[{conf.CACHE!r}], or another one that LATENTIMG['CACHE'] names, be "
             "Redis, Memcached or the database.",
             id="latentimg.W002",
+        )
+    ]
+
+
+VISIBLE_AFTER = {"redis": 3600, "rediss": 3600, "sentinel": 3600, "sqs": 1800}
+"""Brokers that give a task to another worker after so many seconds, by Celery's defaults."""
+
+
+@register(deploy=True)
+def check_broker(**_: Any) -> list[CheckMessage]:
+    """That no broker gives away what a worker is still at: W004."""
+    if find_spec("celery") is None:
+        return []
+    from celery import current_app
+
+    scheme = (current_app.conf.broker_url or "").partition(":")[0]
+    options = current_app.conf.broker_transport_options
+    timeout = options.get("visibility_timeout", VISIBLE_AFTER.get(scheme))
+    longest = workers.longest()
+    if scheme not in VISIBLE_AFTER or timeout >= longest:
+        return []
+    return [
+        Warning(
+            f"The broker gives a task to another worker after {timeout} seconds, but a picture of "
+            f"LATENTIMG['MAX_PIXELS'] may take {longest}: it would be compressed twice.",
+            hint=f"Set broker_transport_options = {{'visibility_timeout': {longest + workers.LONGEST_WAIT}}}.",
+            id="latentimg.W004",
         )
     ]
 

@@ -39,7 +39,7 @@ class Values:
     """Pictures with more pixels are refused."""
     GRACE: int = 1800
     """Seconds for which the URLs of a picture that was replaced go on working."""
-    ATTEMPTS: int = 6
+    ATTEMPTS: int = 12
     """How often a picture is tried for which something fails that may pass, or a worker dies."""
     BACKLOG_OPTIONS: Mapping[str, Any] = field(default_factory=dict)
     """For Celery's ``apply_async``, of pictures that nobody waits for: a priority or a queue."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import models, router, transaction
+from django.db import DatabaseError, models, router, transaction
 from django.utils import timezone
 
 from . import ledger, links, renditions, workers
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LOOK_AGAIN = 1800
-"""Most seconds for which a task waits in a worker: brokers give what waits for long to another."""
+IN_A_ROW = 20
+"""So many failures in a row, and it is not the files: the storage is down."""
 
 
 def discard(field: "LatentImageField", *names: str, using: str, after: float = 0) -> None:
@@ -76,7 +76,24 @@ def free_due() -> int:
 
 
 def _free_all(due: Iterable[Discarded]) -> int:
-    return sum(_free(entry) for entry in due)
+    """What the storage fails to delete waits for a while, so that it keeps nothing else waiting."""
+    freed = in_vain = 0
+    for entry in due:
+        try:
+            freed += _free(entry)
+        except DatabaseError:
+            raise
+        except Exception:
+            logger.warning("%s cannot be deleted yet.", entry.name, exc_info=True)
+            later = timezone.now() + timedelta(seconds=workers.LONGEST_WAIT)
+            # Unless it has been discarded anew meanwhile.
+            entries().filter(pk=entry.pk, due=entry.due).update(due=later)
+            in_vain += 1
+            if in_vain == IN_A_ROW:
+                break
+        else:
+            in_vain = 0
+    return freed
 
 
 def look_later(after: float) -> None:
@@ -85,7 +102,7 @@ def look_later(after: float) -> None:
     if task is None:
         logger.info("Celery is not installed: discarded files wait for latentimg_cache.")
         return
-    task.apply_async(countdown=min(after, LOOK_AGAIN) + 1)
+    task.apply_async(countdown=min(after + 1, workers.LONGEST_WAIT))
 
 
 def _free(entry: Discarded) -> bool:

@@ -21,9 +21,9 @@ from .lifecycle import all_fields
     acks_late=True,
     reject_on_worker_lost=True,
     autoretry_for=(TryAgainError,),
-    # Up to half an hour, which is less than any broker waits before it gives a task to another.
+    # A worker that has a task waits with it, for less than any broker does before another gets it.
     retry_backoff=60,
-    retry_backoff_max=1800,
+    retry_backoff_max=workers.LONGEST_WAIT,
     retry_jitter=True,
     max_retries=50,  # LATENTIMG["ATTEMPTS"] ends it before; this one counts without a database.
     ignore_result=True,

@@ -22,6 +22,10 @@ def task(name: str) -> Any:
     return getattr(tasks, name)
 
 
+LONGEST_WAIT = 1200
+"""Seconds. RabbitMQ takes a task from a worker that has had it for 1800, Redis after 3600."""
+
+
 def time_limits(pixels: int | None) -> tuple[int, int]:
     """Celery's soft and hard limit in seconds for a picture of so many pixels, or of any size."""
     megapixels = min(pixels or conf.MAX_PIXELS, conf.MAX_PIXELS) / 1e6

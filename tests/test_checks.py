@@ -1,12 +1,15 @@
+import celery
 import pytest
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
+from django.core.files.storage import storages
 from django.db import models
 from django.test.utils import isolate_apps
 
-from django_latentimg import lifecycle
+from django_latentimg import lifecycle, workers
 from django_latentimg.conf import conf
 from django_latentimg.fields import LatentImageField
+from django_latentimg.storage import SourcesAndBlobs
 
 from .testapp.models import Portrait
 
@@ -110,6 +113,48 @@ def test_conf__follows_overridden_settings(settings):
 
 def test_system__has_nothing_to_report():
     assert run_checks() == []
+
+
+# Storages and brokers
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_check_field__a_storage_that_overwrites(settings, apart):
+    def s3(**options) -> dict:
+        return {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": options}
+
+    settings.STORAGES = settings.STORAGES | {
+        "careless": s3(bucket_name="shop"),
+        "careful": s3(bucket_name="shop", file_overwrite=False),
+    }
+
+    def found(sources: str) -> set[str | None]:
+        storage = SourcesAndBlobs(sources, "careless") if apart else storages[sources]
+        return identifiers(storage=storage)
+
+    assert found("careless") == {"latentimg.W005"}
+    assert found("careful") == set()
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "warned"),
+    [
+        ("redis://127.0.0.1:6379/0", {}, False),
+        ("redis://127.0.0.1:6379/0", {"visibility_timeout": 600}, True),
+        ("rediss://127.0.0.1:6379/0", {"visibility_timeout": 7200}, False),
+        ("sqs://", {}, True),
+        ("sqs://", {"visibility_timeout": 7200}, False),
+        ("amqp://guest@127.0.0.1//", {}, False),
+        (None, {}, False),
+    ],
+)
+def test_check_broker__that_gives_away_what_a_worker_is_at(monkeypatch, url, options, warned):
+    site = celery.Celery(set_as_current=False, broker=url, broker_transport_options=options)
+    monkeypatch.setattr(celery, "current_app", site)
+    found = [m.msg for m in run_checks(include_deployment_checks=True) if m.id == "latentimg.W004"]
+    assert bool(found) == warned
+    if warned:
+        assert f"may take {workers.longest()}" in found[0]
 
 
 # Templates

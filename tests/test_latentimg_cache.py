@@ -6,7 +6,7 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
-from django.core.files.storage import storages
+from django.core.files.storage import FileSystemStorage, default_storage, storages
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
@@ -227,6 +227,47 @@ def test_replace__the_broker_is_down(upload, files, grace, monkeypatch, later):
     row.save()
     later()
     assert discards.free_due() == 2
+
+
+def test_free__a_file_that_cannot_be_deleted_keeps_no_other_waiting(
+    upload, files, monkeypatch, later, caplog
+):
+    for name in ("stuck.png", "free.png"):
+        default_storage.save(name, upload())
+        discards.discard(PHOTO, name, using="default", after=600)
+    later()
+    delete, tried = FileSystemStorage.delete, []
+
+    def fail(storage, name):
+        tried.append(name)
+        if name == "stuck.png":
+            raise OSError("It is read-only.")
+        delete(storage, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileSystemStorage, "delete", fail)
+        assert discards.free_due() == 1
+        assert files() == {"stuck.png"}
+        assert "stuck.png cannot be deleted yet." in caplog.text
+        assert discards.free_due() == 0
+        assert tried == ["stuck.png", "free.png"], "it is not tried again at once"
+    Discarded.objects.update(due=timezone.now())
+    assert discards.free_due() == 1
+    assert not Discarded.objects.exists()
+
+
+def test_free__stops_where_the_storage_is_down(upload, monkeypatch, later):
+    discards.enter_all(PHOTO, [f"{number}.png" for number in range(100)], using="default")
+    tried = []
+
+    def fail(storage, name):
+        tried.append(name)
+        raise TimeoutError
+
+    monkeypatch.setattr(FileSystemStorage, "delete", fail)
+    assert discards.free_due() == 0
+    assert len(tried) == discards.IN_A_ROW
+    assert Discarded.objects.count() == 100
 
 
 def test_delete__leaves_nothing(files, grace):

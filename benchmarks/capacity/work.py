@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-BACKOFF, BACKOFF_MOST, ATTEMPTS = 60, 1800, 6
+BACKOFF, BACKOFF_MOST, ATTEMPTS = 60, 1200, 12
 """As in ``tasks.py`` and ``conf.py``."""
 
 Times = NDArray[np.float64]
