@@ -15,6 +15,8 @@ PYTEST_ARGS ?=
 BENCHMARK_ARGS ?=
 
 python := $(VENV)/bin/python
+# A process for each core, each with a core's threads; what a module's tests share they share.
+pytest := OMP_NUM_THREADS=1 $(python) -m pytest --numprocesses auto --dist loadfile
 pip_install := $(python) -m pip install --disable-pip-version-check
 demo_installed := $(VENV)/.demo-installed
 dev_installed := $(VENV)/.dev-installed
@@ -27,10 +29,10 @@ demo: $(demo_installed)
 	$(python) example_project/manage.py demo --address $(ADDRESS)
 
 test: $(dev_installed)
-	$(python) -m pytest $(PYTEST_ARGS)
+	$(pytest) $(PYTEST_ARGS)
 	@if $(postgres_answers); then \
 		set -x; \
-		$(python) -m pytest --ds tests.settings_postgres $(PYTEST_ARGS) \
+		$(pytest) --ds tests.settings_postgres $(PYTEST_ARGS) \
 			tests/test_compression.py tests/test_fields.py tests/test_report.py \
 			tests/test_operations.py tests/test_restore.py \
 			tests/postgres; \

@@ -229,13 +229,14 @@ def check_broker(**_: Any) -> list[CheckMessage]:
     options = current_app.conf.broker_transport_options
     timeout = options.get("visibility_timeout", VISIBLE_AFTER.get(scheme))
     longest = workers.longest()
+    enough = longest + workers.LONGEST_WAIT
     if scheme not in VISIBLE_AFTER or timeout >= longest:
         return []
     return [
         Warning(
             f"The broker gives a task to another worker after {timeout} seconds, but a picture of "
             f"LATENTIMG['MAX_PIXELS'] may take {longest}: it would be compressed twice.",
-            hint=f"Set broker_transport_options = {{'visibility_timeout': {longest + workers.LONGEST_WAIT}}}.",
+            hint=f"Set broker_transport_options = {{'visibility_timeout': {enough}}}.",
             id="latentimg.W004",
         )
     ]

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ModelError
+from .passes import Passes
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,9 @@ SCALING_FACTOR = 0.18215
 
 TILE = 128
 """Side of a tile, latent pixels: 1024 pixels of the picture."""
+
+PASS_PIXELS = 1 << 22
+"""Of all pictures that one pass of a GPU takes: eight of the size of a page."""
 
 LITE_FOLDER = Path(__file__).parent / "weights" / "lite"
 LITE_MARGIN = 21
@@ -130,20 +134,22 @@ class LatentModel(Decoder):
         network.float().eval().requires_grad_(False)
         self.network: Any = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.fingerprint = _fingerprint(network)
+        self.passes = Passes(PASS_PIXELS if self.device.type == "cuda" else 0)
+        """Where the tiles of several threads' pictures meet."""
 
     @abstractmethod
     def to_latents(self, pixels: "Tensor") -> "Tensor":
-        """float (1, 3, H, W) in [-1, 1] -> scaled latents (1, 4, H/8, W/8)."""
+        """float (N, 3, H, W) in [-1, 1] -> scaled latents (N, 4, H/8, W/8)."""
 
     @abstractmethod
-    def to_pixels(self, latents: "Tensor", hints: "Tensor", step: float, scale: int) -> "Tensor":
-        """Scaled latents (1, 4, h, w) and what ``Latent.hints()`` says of them (1, 8, h, w) ->
-        float (1, 3, 8h/scale, 8w/scale) about [-1, 1]."""
+    def to_pixels(
+        self, latents: "Tensor", hints: "Tensor", steps: "Tensor", scale: int
+    ) -> "Tensor":
+        """Scaled latents (N, 4, h, w), what ``Latent.hints()`` says of them (N, 8, h, w) and the
+        quantiser's steps (N,) -> float (N, 3, 8h/scale, 8w/scale) about [-1, 1]."""
 
     def encode(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 (H, W, 3) sRGB, H and W multiples of 8 -> float32 scaled latents (4, H/8, W/8)."""
-        import torch
-
         height, width = rgb.shape[0] // 8, rgb.shape[1] // 8
         latents = np.empty((4, height, width), np.float32)
         for rows, columns in self.tiles(height, width):
@@ -151,10 +157,12 @@ class LatentModel(Decoder):
                 rows.outer_start * 8 : rows.outer_stop * 8,
                 columns.outer_start * 8 : columns.outer_stop * 8,
             ]
-            with torch.inference_mode():
-                pixels = torch.from_numpy(window.copy()).to(self.device)
-                pixels = pixels.permute(2, 0, 1)[None].float() / 127.5 - 1
-                result = self.to_latents(pixels)[0].float().cpu().numpy()
+            result = self.passes(
+                self._encode_tiles,
+                window,
+                pixels=window[..., 0].size,
+                like=("encode", window.shape),
+            )
             latents[:, rows.start : rows.stop, columns.start : columns.stop] = result[
                 :,
                 rows.start - rows.outer_start : rows.stop - rows.outer_start,
@@ -162,22 +170,51 @@ class LatentModel(Decoder):
             ]
         return latents
 
-    def decode_tile(
-        self, latents: NDArray[np.float32], hints: NDArray[np.float32], step: float, scale: int
-    ) -> NDArray[np.uint8]:
+    def _encode_tiles(self, tiles: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """Of one shape."""
         import torch
 
         with torch.inference_mode():
-            part, told = (
-                torch.from_numpy(planes[None].copy()).to(
+            pixels = torch.from_numpy(np.stack(tiles)).to(self.device)
+            pixels = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
+            return list(self.to_latents(pixels).float().cpu().numpy())
+
+    def decode_tile(
+        self, latents: NDArray[np.float32], hints: NDArray[np.float32], step: float, scale: int
+    ) -> NDArray[np.uint8]:
+        tile = _Coded(latents, hints, step, scale)
+        result: NDArray[np.uint8] = self.passes(
+            self._decode_tiles,
+            tile,
+            pixels=latents[0].size * 64,
+            like=("decode", latents.shape, scale),
+        )
+        return result
+
+    def _decode_tiles(self, tiles: "list[_Coded]") -> list[NDArray[np.uint8]]:
+        """Of one shape and scale."""
+        import torch
+
+        with torch.inference_mode():
+            latents, hints = (
+                torch.from_numpy(np.stack(planes)).to(
                     self.device, memory_format=torch.channels_last
                 )
-                for planes in (latents, hints)
+                for planes in ([t.latents for t in tiles], [t.hints for t in tiles])
             )
-            pixels = self.to_pixels(part, told, step, scale)[0] * 127.5 + 127.5
-            rounded = pixels.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
-            result: NDArray[np.uint8] = rounded.cpu().numpy()
-            return result
+            steps = torch.tensor([tile.step for tile in tiles], device=self.device)
+            pixels = self.to_pixels(latents, hints, steps, tiles[0].scale) * 127.5 + 127.5
+            rounded = pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+            return list(rounded.cpu().numpy())
+
+
+class _Coded(NamedTuple):
+    """A tile to decode."""
+
+    latents: NDArray[np.float32]
+    hints: NDArray[np.float32]
+    step: float
+    scale: int
 
 
 class LiteModel(LatentModel):
@@ -199,10 +236,9 @@ class LiteModel(LatentModel):
             latents: Tensor = self.network.encoder(pixels)
         return latents.float()
 
-    def to_pixels(self, latents: "Tensor", hints: "Tensor", step: float, scale: int) -> "Tensor":
-        import torch
-
-        steps = torch.full((len(latents),), step, device=latents.device)
+    def to_pixels(
+        self, latents: "Tensor", hints: "Tensor", steps: "Tensor", scale: int
+    ) -> "Tensor":
         with self._autocast():
             pictures: dict[int, Tensor] = self.network.decoder(latents, steps, hints, (scale,))
         return pictures[scale].float()
@@ -231,7 +267,9 @@ class TinyModel(LatentModel):
         latents: Tensor = self.network.encode(pixels).latents
         return latents
 
-    def to_pixels(self, latents: "Tensor", hints: "Tensor", step: float, scale: int) -> "Tensor":
+    def to_pixels(
+        self, latents: "Tensor", hints: "Tensor", steps: "Tensor", scale: int
+    ) -> "Tensor":
         return _shrink(self.network.decode(latents + hints[:, :4]).sample, scale)
 
 
@@ -253,7 +291,9 @@ class KlModel(LatentModel):
         scaled: Tensor = latents * self.network.config.scaling_factor
         return scaled
 
-    def to_pixels(self, latents: "Tensor", hints: "Tensor", step: float, scale: int) -> "Tensor":
+    def to_pixels(
+        self, latents: "Tensor", hints: "Tensor", steps: "Tensor", scale: int
+    ) -> "Tensor":
         unscaled = (latents + hints[:, :4]) / self.network.config.scaling_factor
         return _shrink(self.network.decode(unscaled).sample, scale)
 

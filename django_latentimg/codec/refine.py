@@ -7,13 +7,14 @@ gradient straight through.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ImageError
-from .models import LatentModel, Span
+from .models import LatentModel
 from .quantize import step_of
 
 if TYPE_CHECKING:
@@ -54,75 +55,88 @@ def refine(
         raise ImageError(f"Effort must be from 0 to 9, not {effort}.")
     refined = latents.copy()
     _, height, width = latents.shape
-    tiles = list(model.tiles(height, width))
+    spans = list(model.tiles(height, width))
     steps = STEPS_PER_EFFORT * effort
-    for number, (rows, columns) in enumerate(tiles):
+    for number, (rows, columns) in enumerate(spans):
 
         def report(done: int, before: int = number * steps) -> None:
             if progress:
-                progress(before + done, len(tiles) * steps)
+                progress(before + done, len(spans) * steps)
 
-        refined[:, rows.start : rows.stop, columns.start : columns.stop] = _refine_tile(
-            model, rgb, refined, rows, columns, fineness, steps, report
+        tile = _Tile(
+            refined[
+                :, rows.outer_start : rows.outer_stop, columns.outer_start : columns.outer_stop
+            ],
+            rgb[rows.start * 8 : rows.stop * 8, columns.start * 8 : columns.stop * 8],
+            rows.start - rows.outer_start,
+            columns.start - columns.outer_start,
+            step_of(fineness),
+            report,
+        )
+        refined[:, rows.start : rows.stop, columns.start : columns.stop] = model.passes(
+            partial(_refine_tiles, model, steps),
+            tile,
+            pixels=tile.latents[0].size * 64,
+            like=("refine", steps, tile.latents.shape, tile.source.shape, tile.top, tile.left),
         )
     return refined
 
 
-def _refine_tile(
-    model: LatentModel,
-    rgb: NDArray[np.uint8],
-    latents: NDArray[np.float32],
-    rows: Span,
-    columns: Span,
-    fineness: int,
-    steps: int,
-    report: Callable[[int], None],
-) -> NDArray[np.float32]:
-    """Latents of the tile's inside; its margins are held as they are."""
+class _Tile(NamedTuple):
+    latents: NDArray[np.float32]
+    """(4, h, w), with margins, which are held as they are."""
+    source: NDArray[np.uint8]
+    """(H, W, 3), without."""
+    top: int
+    """Latent pixels of margin."""
+    left: int
+    step: float
+    """The quantiser's."""
+    report: Callable[[int], None]
+
+
+def _refine_tiles(model: LatentModel, steps: int, tiles: list[_Tile]) -> list[NDArray[np.float32]]:
+    """Latents of the insides, which are of one shape and lie alike."""
     import torch
 
     from .distortion import coarse_loss, pixel_loss, structure_loss, texture_loss
     from .rate import load_expecter
 
-    step = step_of(fineness)
-    steps_of_one = torch.tensor([step], device=model.device)
+    step_of_each = torch.tensor([tile.step for tile in tiles], device=model.device)
+    step = step_of_each.view(-1, 1, 1, 1)
     expect = load_expecter(model.device)
-    inside = (
-        slice(None),
-        slice(None),
-        slice(rows.start - rows.outer_start, rows.stop - rows.outer_start),
-        slice(columns.start - columns.outer_start, columns.stop - columns.outer_start),
-    )
-    inside_pixels = inside[:2] + tuple(slice(s.start * 8, s.stop * 8) for s in inside[2:])
-    window = latents[
-        :, rows.outer_start : rows.outer_stop, columns.outer_start : columns.outer_stop
-    ]
-    outer = torch.from_numpy(np.round(window / step)[None] * step).float().to(model.device)
-    part = rgb[rows.start * 8 : rows.stop * 8, columns.start * 8 : columns.stop * 8]
-    source = torch.from_numpy(part.copy()).to(model.device)
-    source = source.permute(2, 0, 1)[None].float() / 127.5 - 1
+    (rows, columns, _), (_, _, top, left, _, _) = tiles[0].source.shape, tiles[0]
+    inside = np.s_[:, :, top : top + rows // 8, left : left + columns // 8]
+    inside_pixels = np.s_[:, :, top * 8 : top * 8 + rows, left * 8 : left * 8 + columns]
+    window = torch.from_numpy(np.stack([tile.latents for tile in tiles])).to(model.device) / step
+    margins = torch.round(window)
+    source = torch.from_numpy(np.stack([tile.source for tile in tiles])).to(model.device)
+    source = source.permute(0, 3, 1, 2).float() / 127.5 - 1
 
     def cost(variable: "Tensor") -> "Tensor":
-        whole = outer.clone()
-        whole[inside] = variable + (torch.round(variable / step) * step - variable).detach()
-        expected = expect(whole, steps_of_one)
-        hints = expected.hints(whole, steps_of_one).detach()
-        decoded = model.to_pixels(whole, hints, step, 1)[inside_pixels]
-        return (
+        """Of all tiles."""
+        symbols = margins.clone()
+        symbols[inside] = variable + (torch.round(variable) - variable).detach()
+        whole = symbols * step
+        expected = expect(whole, step_of_each)
+        hints = expected.hints(whole, step_of_each).detach()
+        decoded = model.to_pixels(whole, hints, step_of_each, 1)[inside_pixels]
+        mean = (
             pixel_loss(decoded, source)
             + COARSE * coarse_loss(decoded, source)
             + STRUCTURE * structure_loss(decoded, source)
             + TEXTURE * texture_loss(decoded, source)
-            + PRICE * step * expected.bits(whole, steps_of_one)[inside].mean()
+            + PRICE * (step * expected.bits(whole, step_of_each)[inside]).mean()
         )
+        return mean * len(tiles)
 
-    variable = torch.from_numpy(window[None].copy()).to(model.device)[inside].requires_grad_()
+    variable = window[inside].clone().requires_grad_()  # In symbols, as the learning rate is.
     optimiser = torch.optim.Adam([variable], betas=(0.9, 0.95))
-    first_rate = LEARNING_RATE * step * min(1.0, LONG / steps)
+    first_rate = LEARNING_RATE * min(1.0, LONG / steps)
     for number in range(steps):
         optimiser.param_groups[0]["lr"] = first_rate * (1 - 0.8 * number / steps)
         (variable.grad,) = torch.autograd.grad(cost(variable), variable)
         optimiser.step()
-        report(number + 1)
-    result: NDArray[np.float32] = variable.detach()[0].cpu().numpy()
-    return result
+        for tile in tiles:
+            tile.report(number + 1)
+    return list((variable.detach() * step).cpu().numpy())

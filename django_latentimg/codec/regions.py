@@ -6,6 +6,7 @@ faces by OpenCV's cascades (Viola and Jones, CVPR 2001; likewise).
 """
 
 from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,18 +40,22 @@ FACE_MARGIN = 0.15
 LARGEST_SIDE = 2048
 """Pixels. Larger pictures are searched at this size."""
 
+SEARCHING = Lock()
+"""Both engines keep in themselves what they are at, so threads have to take turns."""
+
 
 def text_boxes(rgb: NDArray[np.uint8]) -> list[Box]:
     """Lines of text in a picture, uint8 (H, W, 3), upright or slanted. Raises ``ModelError``."""
     shrunk, factor = _shrink(rgb)
-    found = _text_engine()(shrunk[..., ::-1], use_det=True, use_cls=False, use_rec=False)
-    if found.boxes is None:
-        return []
-    return [
-        _box(*corners.min(0), *corners.max(0), factor=factor, like=rgb)
-        for corners, confidence in zip(found.boxes, found.scores, strict=True)
-        if confidence >= CERTAIN_TEXT or _is_read(_straightened(shrunk, corners))
-    ]
+    with SEARCHING:
+        found = _text_engine()(shrunk[..., ::-1], use_det=True, use_cls=False, use_rec=False)
+        if found.boxes is None:
+            return []
+        return [
+            _box(*corners.min(0), *corners.max(0), factor=factor, like=rgb)
+            for corners, confidence in zip(found.boxes, found.scores, strict=True)
+            if confidence >= CERTAIN_TEXT or _is_read(_straightened(shrunk, corners))
+        ]
 
 
 def face_boxes(rgb: NDArray[np.uint8]) -> list[Box]:
@@ -58,7 +63,8 @@ def face_boxes(rgb: NDArray[np.uint8]) -> list[Box]:
     shrunk, factor = _shrink(rgb)
     grey = np.asarray(shrunk @ np.array([0.299, 0.587, 0.114]), np.uint8)
     smallest = (SMALLEST_FACE, SMALLEST_FACE)
-    found = _face_detector().detectMultiScale(grey, 1.1, NEIGHBOURS, minSize=smallest)
+    with SEARCHING:
+        found = _face_detector().detectMultiScale(grey, 1.1, NEIGHBOURS, minSize=smallest)
     boxes = []
     for left, top, width, height in found:
         across, down = FACE_MARGIN * width, FACE_MARGIN * height
