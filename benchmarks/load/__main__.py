@@ -3,7 +3,8 @@
 Uploads arrive at random times (Poisson) at ``--share`` of what the workers were measured to do
 before, since beyond that the time to a blob is only the length of the queue. Needs gunicorn,
 PostgreSQL, Redis and RabbitMQ on this machine; photographs are a folder of image files, uploaded as
-JPEG. Writes ``results/load.json`` and ``load.md``.
+JPEG. Writes ``results/load.json`` and ``load.md``; with one worker process, whose memory is then
+what it is about, ``load_alone.json`` and ``.md``.
 """
 
 import argparse
@@ -34,8 +35,6 @@ from PIL import Image
 from ..delivery.serving import free_port
 
 RESULTS = Path(__file__).parent.parent / "results"
-WORKERS = 4
-READERS = 4
 SAMPLE = 5
 """Seconds between two looks at the workers' memory."""
 WARM = 40
@@ -126,7 +125,7 @@ DONE = "SELECT count(*) FROM django_latentimg_compression WHERE state = 'compres
 
 
 @contextmanager
-def shop(folder: Path, effort: int) -> Iterator[tuple[Shop, int]]:
+def shop(folder: Path, effort: int, workers: int) -> Iterator[tuple[Shop, int]]:
     site = Shop(folder, effort)
     try:
         site.python("from django.core.management import call_command as call\n"
@@ -135,7 +134,7 @@ def shop(folder: Path, effort: int) -> Iterator[tuple[Shop, int]]:
         web = ("gunicorn", "--workers", "2", "--threads", "8", "--bind")
         site.start(*web, f"127.0.0.1:{site.port}", "benchmarks.load.site:application")
         celery = ("celery", "--app", "benchmarks.load.site", "worker", "--concurrency")
-        worker = site.start(*celery, str(WORKERS), "--loglevel", "warning")
+        worker = site.start(*celery, str(workers), "--loglevel", "warning")
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -163,12 +162,12 @@ def memory(worker: int) -> list[float]:
 class Readers:
     """Visitors who open the page and load what it shows."""
 
-    def __init__(self, site: Shop) -> None:
+    def __init__(self, site: Shop, count: int) -> None:
         self.site = site
         self.over = threading.Event()
         self.answers: Counter[str] = Counter()
         self.milliseconds: list[float] = []
-        self.threads = [threading.Thread(target=self.read, args=(seed,)) for seed in range(READERS)]
+        self.threads = [threading.Thread(target=self.read, args=(seed,)) for seed in range(count)]
         for thread in self.threads:
             thread.start()
 
@@ -228,35 +227,44 @@ def main() -> None:
     arguments.add_argument("photographs", type=Path)
     arguments.add_argument("--count", type=int, default=2000)
     arguments.add_argument("--short-side", type=int, default=320, help="pixels")
+    arguments.add_argument("--workers", type=int, default=4, help="processes")
+    arguments.add_argument("--readers", type=int, default=4)
     arguments.add_argument("--share", type=float, default=0.7)
     arguments.add_argument("--effort", type=int, default=0)
     given = arguments.parse_args()
     contents = photographs(given.photographs, given.count + WARM, given.short_side)
     with (
         tempfile.TemporaryDirectory() as folder,
-        shop(Path(folder), given.effort) as (site, worker),
+        shop(Path(folder), given.effort, given.workers) as (site, worker),
     ):
         for number in range(WARM):
             site.upload(f"warm{number}.jpg", contents.pop())
-        site.wait_until(WORKERS, 300)  # every process has loaded what it needs
+        site.wait_until(given.workers, 300)  # every process has loaded what it needs
         started, already = time.monotonic(), site.value(DONE)
         site.wait_until(WARM, 600)
         pace = (WARM - already) / (time.monotonic() - started)
-        told = run(site, worker, Path(folder), contents, rate=given.share * pace)
-    told |= {"effort": given.effort, "pace": round(pace, 2), "share": given.share}
+        told = run(site, worker, Path(folder), contents, given.readers, given.share * pace)
+    told |= {
+        "workers": given.workers,
+        "readers": given.readers,
+        "effort": given.effort,
+        "pace": round(pace, 2),
+        "share": given.share,
+    }
     told["short_side"] = given.short_side
-    (RESULTS / "load.json").write_text(json.dumps(told, indent=2) + "\n")
-    (RESULTS / "load.md").write_text(report(told))
+    name = "load" if given.workers > 1 else "load_alone"
+    (RESULTS / f"{name}.json").write_text(json.dumps(told, indent=2) + "\n")
+    (RESULTS / f"{name}.md").write_text(report(told))
     print(report(told))
 
 
 def run(
-    site: Shop, worker: int, folder: Path, contents: list[bytes], rate: float
+    site: Shop, worker: int, folder: Path, contents: list[bytes], visitors: int, rate: float
 ) -> dict[str, Any]:
     arrivals = random.Random(1)
     memories: list[list[float]] = []
     before = int(site.value("SELECT max(id) FROM load_photo"))
-    readers = Readers(site)
+    readers = Readers(site, visitors)
     started = time.monotonic()
     due = looked = started
     errors = 0
@@ -298,15 +306,13 @@ def run(
     tenth = max(1, len(memories) // 10)
     return {
         "photographs": len(contents),
-        "workers": WORKERS,
         "cores": os.cpu_count(),
-        "readers": READERS,
         "seconds": round(seconds),
         "uploads_per_s": round(rate, 2),
         "upload_ms": spread(milliseconds),
         "to_blob_s": spread([float(wait) for wait, _ in waits]),
         "seconds_per_photograph": round(sum(float(s) for _, s in waits) / len(waits), 3),
-        "reader_ms": spread(readers.milliseconds),
+        "reader_ms": spread(readers.milliseconds) if visitors else None,
         "answers": dict(readers.answers),
         "errors": errors,
         "rows": len(rows),
@@ -346,8 +352,11 @@ def report(told: dict[str, Any]) -> str:
         "| from upload to blob, p50 and p95 | "
         f"{told['to_blob_s']['p50']} and {told['to_blob_s']['p95']} s |",
         f"| a worker's time for one | {told['seconds_per_photograph']} s |",
-        f"| reader's request, p50 and p95 | {told['reader_ms']['p50']} and "
-        f"{told['reader_ms']['p95']} ms |",
+        *(
+            f"| reader's request, p50 and p95 | {ms['p50']} and {ms['p95']} ms |"
+            for ms in [told["reader_ms"]]
+            if ms
+        ),
         "| a worker process's memory (PSS), most of the first tenth and of the last | "
         f"{memory['start']} and {memory['end']} MiB |",
     ]

@@ -126,7 +126,16 @@ def _text_engine() -> Any:
         from rapidocr import RapidOCR
     except ImportError as error:
         raise ModelError(f"Finding text needs rapidocr ({error}): {INSTALL}.") from error
-    return RapidOCR(params={"Global.log_level": "error", "Det.box_thresh": DOUBTFUL_TEXT})
+    import torch
+
+    return RapidOCR(
+        params={
+            "Global.log_level": "error",
+            "Det.box_thresh": DOUBTFUL_TEXT,
+            # As many as encoding may have: by default each of a worker's processes takes all cores.
+            "EngineConfig.onnxruntime.intra_op_num_threads": torch.get_num_threads(),
+        }
+    )
 
 
 @cache
