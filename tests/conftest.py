@@ -12,7 +12,7 @@ import pytest
 from celery import Celery
 from django.conf import settings
 from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage
+from django.core.files.storage import storages
 from django.utils import timezone
 from PIL import Image
 
@@ -134,8 +134,9 @@ def calls(endpoint: str, settings: Any) -> Iterator[Counter[str]]:
     backend = s3.backend(endpoint)
     settings.STORAGES = settings.STORAGES | {"default": backend, "renditions": backend}
     counted: Counter[str] = Counter()
-    events = default_storage.connection.meta.client.meta.events
-    events.register("before-call.s3", lambda model, **_: counted.update([model.name]))
+    for alias in ("default", "renditions"):
+        events = storages[alias].connection.meta.client.meta.events
+        events.register("before-call.s3", lambda model, **_: counted.update([model.name]))
     yield counted
     bucket.objects.all().delete()
     bucket.delete()
