@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from django.db import OperationalError, models, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import AddField, AlterField
+from django.db.migrations.exceptions import IrreversibleError
 from django.db.migrations.state import ProjectState
 from django.db.models.functions import Length
 
 from .fields import LatentImageField
-from .names import SUFFIX_LENGTH
+from .names import EXTENSION, SUFFIX_LENGTH
 
 if TYPE_CHECKING:
     Base = AlterField
@@ -112,7 +113,8 @@ class AlterToLatentImage(_StepsAside, AlterField):
     """``AlterField`` from an ``ImageField`` to a ``LatentImageField``, and back.
 
     On PostgreSQL only the catalogue changes: the column gets wider, no row is written or read.
-    Warns of pictures whose names are too long for blobs: these work, but stay sources.
+    Warns of pictures whose names are too long for blobs: these work, but stay sources. Backwards it
+    raises ``IrreversibleError`` while there are blobs, which an ``ImageField`` could not show.
     """
 
     def database_forwards(
@@ -126,6 +128,26 @@ class AlterToLatentImage(_StepsAside, AlterField):
         if self.allow_migrate_model(schema_editor.connection.alias, model):
             self._warn_of_long_names(model, schema_editor.connection.alias)
         super().database_forwards(app_label, schema_editor, from_state, to_state)
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        model, using = (
+            from_state.apps.get_model(app_label, self.model_name),
+            schema_editor.connection.alias,
+        )
+        if self.allow_migrate_model(using, model) and not schema_editor.collect_sql:
+            blobs = {f"{self.name}__endswith": EXTENSION}
+            if model._base_manager.using(using).filter(**blobs).exists():
+                raise IrreversibleError(
+                    f"{model._meta.label}.{self.name} still has blobs, which an ImageField cannot "
+                    "show. Make files of them before: manage.py recompress_images --restore"
+                )
+        super().database_backwards(app_label, schema_editor, from_state, to_state)
 
     def _warn_of_long_names(self, model: type[models.Model], using: str) -> None:
         old: Any = model._meta.get_field(self.name)

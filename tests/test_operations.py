@@ -13,6 +13,7 @@ from django.apps import apps
 from django.core.management import call_command
 from django.db import OperationalError, connection, connections, migrations, models
 from django.db.migrations.autodetector import MigrationAutodetector
+from django.db.migrations.exceptions import IrreversibleError
 from django.db.migrations.optimizer import MigrationOptimizer
 from django.db.migrations.state import ProjectState
 from django.db.migrations.writer import MigrationWriter
@@ -152,6 +153,21 @@ def test_operations__warns_of_names_that_leave_no_room():
         old.objects.all().delete()
         with connection.schema_editor() as editor:
             wide.database_backwards("moving", editor, widened, before)
+
+
+def test_operations__back_only_when_there_are_no_blobs():
+    blob = Page.objects.create(photo=BLOB.format(1))
+    Page.objects.create(photo="pages/2.jpg")
+    with pytest.raises(IrreversibleError, match=r"moving\.Page\.photo .* --restore"):
+        site.migrate(site.FIRST)
+    assert length_of_column() == 255
+    Page.objects.filter(pk=blob.pk).update(photo="pages/1.jpg")
+    site.migrate(site.FIRST)
+    try:
+        assert length_of_column() == 100
+    finally:
+        site.migrate(site.LATENT)
+    assert sorted(Page.objects.values_list("photo", flat=True)) == ["pages/1.jpg", "pages/2.jpg"]
 
 
 @postgres
