@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
+from django.core.files.storage import FileSystemStorage
 from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 from hypothesis import settings as hypothesis_settings
@@ -290,3 +291,49 @@ def test_races__at_every_step_of_a_worker(machine, others):
         if worker.over and worker.steps < steps:
             return
     pytest.fail("The worker never came to its end.")
+
+
+def test_races__a_blob_that_is_being_deleted_is_written_again(upload, media, monkeypatch):
+    """Somebody has looked whether it is needed, and is about to delete it, when a worker comes that
+    makes the same blob of the same picture."""
+    field = Product._meta.get_field("photo")
+    monkeypatch.setattr(compression.codec, "encode", faults.encode)
+    monkeypatch.setattr(compression, "placeholder", lambda _: "data:,")
+    row = Product.objects.create(photo=upload(width=32, height=24))
+    source = row.photo.name
+    compression.compress(field, row.pk, source)
+    blob = Product.objects.get().photo.name
+    # As if the worker had been killed before its commit, hours ago.
+    Product.objects.update(photo=source)
+    Compression.objects.all().delete()
+    discards.enter_all(field, [blob], using="default")
+
+    about_to, may_go = threading.Event(), threading.Event()
+    delete = FileSystemStorage.delete
+
+    def late(storage: FileSystemStorage, name: str) -> None:
+        about_to.set()
+        assert may_go.wait(10)
+        delete(storage, name)
+
+    def alone(function: Any, *arguments: Any) -> None:
+        try:
+            function(*arguments)
+        finally:
+            connections.close_all()
+
+    monkeypatch.setattr(FileSystemStorage, "delete", late)
+    threads = [
+        threading.Thread(target=alone, args=(discards.free_due,)),
+        threading.Thread(target=alone, args=(compression.compress, field, row.pk, source)),
+    ]
+    threads[0].start()
+    assert about_to.wait(10)
+    threads[1].start()
+    threads[1].join(timeout=2 * BLOCKED)  # It waits, or would be through by now.
+    may_go.set()
+    for thread in threads:
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+    assert Product.objects.get().photo.name == blob
+    assert (media / blob).exists()
