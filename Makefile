@@ -16,7 +16,7 @@ BENCHMARK_ARGS ?=
 
 python := $(VENV)/bin/python
 # A process for each core, each with a core's threads; what a module's tests share they share.
-pytest := OMP_NUM_THREADS=1 $(python) -m pytest --numprocesses auto --dist loadfile
+pytest := OMP_NUM_THREADS=1 $(python) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 pip_install := $(python) -m pip install --disable-pip-version-check
 demo_installed := $(VENV)/.demo-installed
 dev_installed := $(VENV)/.dev-installed

@@ -1,6 +1,7 @@
 """Fixtures: a media folder of its own for each test, photographs, a Celery app without a broker."""
 
 import io
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in elsewhere]
     config.hook.pytest_deselected(items=elsewhere)
 
+
+# Read when huggingface_hub is imported: no test looks for a model outside this machine.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 SHARED = Path(__file__).parent.parent / ".." / "shared"
 

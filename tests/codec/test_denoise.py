@@ -277,8 +277,7 @@ def test_bundled__never_sees_more_than_a_window(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:.*local_dir_use_symlinks")
-def test_load_denoiser__of_an_unknown_name_says_what_to_do(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_load_denoiser__of_an_unknown_name_says_what_to_do():
     with pytest.raises(ModelError, match=r"'bundled'.*Stable Diffusion 1\.x.*folder"):
         codec.decode(codec.encode(picture()), denoiser="nobody/has-this-denoiser")
 

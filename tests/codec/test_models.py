@@ -202,8 +202,7 @@ def test_kl__through_a_blob(kl_folder):
 
 
 @pytest.mark.filterwarnings("ignore:.*local_dir_use_symlinks")
-def test_load_model__of_a_missing_folder_says_what_to_do(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_load_model__of_a_missing_folder_says_what_to_do():
     with pytest.raises(ModelError, match=r"'lite'.*folder.*hub id"):
         load_model("nobody/has-this-model")
 
