@@ -1,0 +1,82 @@
+/** From a blob's chunks to what the decoder is given. */
+
+import { BlobError, type Chunks, type Header, PALETTE, SYMBOLS } from "./container";
+import { decodePalette } from "./palette";
+import { type Decoded, decodeSymbols, type Prior } from "./prior";
+
+const LEVEL = 0.18215 ** 2;
+const POINTS = Array.from({ length: 9 }, (_, number) => number / 10 - 0.4);
+
+/** A picture as scaled SD 1.x latents; planes are (rows, columns). */
+export interface Latents {
+  rows: number;
+  columns: number;
+  /** (4, rows, columns); levels from 0 to 255 with a palette. */
+  symbols: Int16Array;
+  /** The quantiser's step, scaled latents; of a palette, the step of as much noise. */
+  step: number;
+  /** What the symbols stand for: (4, rows, columns), scaled latents. */
+  rounded: Float32Array;
+  /**
+   * What the prior knows beyond the symbols: (8, rows, columns). Four planes from `rounded` to
+   * where in its cell each latent is on average, in scaled latents; four of the logarithm to base
+   * 2 of the spread it expected, in symbols. All 0 with a palette.
+   */
+  hints: Float32Array;
+}
+
+/** (rows, columns) of the latents: the size in pixels over 8, rounded up. */
+export function latentShape(header: Header): [number, number] {
+  return [Math.ceil(header.height / 8), Math.ceil(header.width / 8)];
+}
+
+/** Of a blob whose picture is kept as latents. Throws `BlobError`. */
+export function readLatents(header: Header, chunks: Chunks, prior: Prior): Latents {
+  const [rows, columns] = latentShape(header);
+  const coded = chunks.get(SYMBOLS);
+  if (coded) {
+    const decoded = decodeSymbols(prior, coded, rows, columns, header.fineness);
+    const step = 0.5 * 2 ** ((50 - header.fineness) / 25);
+    const { symbols } = decoded;
+    const rounded = Float32Array.from(symbols, (symbol) => symbol * step);
+    return { rows, columns, symbols, step, rounded, hints: hintsOf(decoded, step) };
+  }
+  const palette = chunks.get(PALETTE);
+  if (!palette) throw new BlobError("The blob's picture is kept as AVIF and has no latents.");
+  const { levels, noise } = decodePalette(palette, rows, columns);
+  return {
+    rows,
+    columns,
+    symbols: levels,
+    step: noise * 12 ** 0.5, // A step's error is even: its variance step²/12.
+    rounded: Float32Array.from(levels, (level) => (level - 127.5) * LEVEL),
+    hints: new Float32Array(8 * rows * columns),
+  };
+}
+
+function hintsOf({ symbols, expected, spread }: Decoded, step: number): Float32Array {
+  const length = symbols.length;
+  const hints = new Float32Array(2 * length);
+  for (let at = 0; at < length; at++) {
+    hints[at] = centroid(expected[at]! - symbols[at]!, 2 ** spread[at]!) * step;
+  }
+  hints.set(spread, length);
+  return hints;
+}
+
+/**
+ * Where in its cell a symbol's latent is on average when the prior has its way, in symbols from the
+ * cell's middle, within ±0.4 (`quantize.centroid` in Python, which says more).
+ */
+function centroid(offset: number, spread: number): number {
+  const nearest = Math.max(0, (Math.abs(offset) - 0.4) / spread);
+  let total = 0;
+  let moment = 0;
+  for (const point of POINTS) {
+    const distance = Math.abs(offset - point) / spread;
+    const density = Math.exp(nearest - distance) / (1 + Math.exp(-distance)) ** 2;
+    total += density;
+    moment += density * point;
+  }
+  return moment / total;
+}
