@@ -12,7 +12,7 @@
 #define EXPORT(name) __attribute__((export_name(#name)))
 #define INLINE static inline __attribute__((always_inline))
 
-enum { BATCH = 32, POINTS = 36 };
+enum { BATCH = 16, POINTS = 36 };
 
 // What becomes of an output.
 enum { STORE, RELU, ADD, PIXELS };

@@ -1,9 +1,9 @@
 /**
  * The bundled decoder (`LiteDecoder` in Python) over kernels in WebAssembly.
  *
- * Kernels of our own because a general runtime costs a page more than the pictures save:
- * onnxruntime-web 1.30.0 is SIZES beside KILOBYTES here. In C, because clang makes SIMD of
- * intrinsics without a runtime.
+ * Kernels of our own: 13 KB, 5 by gzip. onnxruntime-web 1.30.0 would be 14.2 MB of WebAssembly, 3.7
+ * by gzip, and 50 KB of JavaScript, more than many pages' pictures. They are in C, because clang
+ * makes SIMD of intrinsics without a runtime.
  */
 
 export const SCALES = [8, 4, 2, 1] as const;
@@ -18,7 +18,7 @@ const DEPTHS = { eighth: 4, quarter: 2, half: 1 };
 /** Latents, step and hints, padded to 16, and the same once more, divided by `FINER`. */
 export const INPUTS = 32;
 export const FINER = 128;
-const MOST_CHANNELS = 4 * EIGHTH;
+const MOST_CHANNELS = 4 * QUARTER;
 
 /** Columns from `left` to before `right`, rows from `top` to before `bottom`. */
 export interface Region {
