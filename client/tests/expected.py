@@ -1,25 +1,32 @@
 """What Python makes of blobs, for the client's tests: ``python client/tests/expected.py FOLDER``.
 
-Blobs are the golden ones and some photographs. Of each, in the folder: ``NAME.limg``; ``NAME.json``
-with the header's facts; and of those with latents, raw and little-endian, ``NAME.symbols`` (int16),
-``NAME.rounded`` and ``NAME.hints`` (float32), and for each scale S ``NAME.S.rgb``, the padded
-picture by the bundled decoder in float32 (uint8, height, width, 3), and ``NAME.S.rounded.rgb``, by
-the decoder with the weights that the client has.
+Blobs are the golden ones and some photographs. Of each, in the folder: ``NAME.limg`` and, raw and
+little-endian where they are arrays:
+
+- ``NAME.json``: facts of the header;
+- with latents: ``NAME.symbols`` (int16), ``NAME.rounded`` and ``NAME.hints`` (float32), and for each
+  scale S ``NAME.S.rgb``, the padded picture by the bundled decoder in float32 (uint8, height, width,
+  3), and ``NAME.S.rounded.rgb``, by the decoder with the weights that the client has;
+- with patches: their places among the facts; ``NAME.atlas``, pixels; ``NAME.blended``, which is
+  ``NAME.1.rgb`` with the patches over it;
+- with an atlas, or kept as AVIF: ``NAME.stored`` and ``NAME.file``, the picture as it is stored and
+  as a file.
 """
 
 import json
 import sys
 from pathlib import Path
 
-import numpy as np
 import skimage
 import torch
 from PIL import Image
 from torch import nn
 
 from django_latentimg import codec
+from django_latentimg.codec import container, embedded
 from django_latentimg.codec.lite import SCALES, LiteDecoder, load_networks
 from django_latentimg.codec.models import LITE_FOLDER, LiteModel
+from django_latentimg.codec.patches import FORMATS
 from training.browser import FINER, round_weights, twice
 
 GOLDEN = Path(__file__).parents[2] / "tests/golden"
@@ -49,7 +56,27 @@ def write(folder: Path, name: str, blob: bytes, decoders: dict[str, LiteModel]) 
             for scale in SCALES:
                 rgb = decoder.decode(rounded, hints, step=latent.step, scale=scale)
                 (folder / f"{name}.{scale}{ending}").write_bytes(rgb.tobytes())
+    if not latent.has_latents:
+        stored = container.unpack(blob)[1][container.IMAGE]
+        write_stored(folder, name, stored, latent.width, latent.height)
+    patches = latent.patches()
+    if patches:
+        count = len(patches.boxes)
+        stored = container.unpack(blob)[1][container.PATCHES][1 + 8 * count :]
+        width = max(box.right - box.left for box in patches.boxes)
+        height = sum(box.bottom - box.top for box in patches.boxes)
+        write_stored(folder, name, stored, width, height)
+        atlas = embedded.decode(stored, FORMATS, width, height)
+        (folder / f"{name}.atlas").write_bytes(atlas.tobytes())
+        blended = patches.blend(decoders[".rgb"].decode(rounded, hints, step=latent.step))
+        (folder / f"{name}.blended").write_bytes(blended.tobytes())
+        facts["patches"] = patches.boxes
     (folder / f"{name}.json").write_text(json.dumps(facts))
+
+
+def write_stored(folder: Path, name: str, stored: bytes, width: int, height: int) -> None:
+    (folder / f"{name}.stored").write_bytes(stored)
+    (folder / f"{name}.file").write_bytes(embedded.whole(stored, width, height))
 
 
 def float32(decoder: LiteDecoder) -> LiteModel:

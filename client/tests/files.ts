@@ -17,6 +17,8 @@ export interface Facts {
   step: number;
   rows: number;
   columns: number;
+  /** left, top, right, bottom; pixels. */
+  patches?: [number, number, number, number][];
 }
 
 export const NAMES = readdirSync(FOLDER)
@@ -39,10 +41,12 @@ export const floatsOf = (name: string, kind: "rounded" | "hints") =>
 
 export const PRIOR = readPrior(bytes("../../src/prior.bin").buffer);
 
+type HeaderField = "version" | "flags" | "width" | "height" | "space" | "quality" | "fineness";
+
 /** A blob of these chunks under right checksums. */
 export function pack(
   chunks: Iterable<[string, Uint8Array]>,
-  header: { width?: number; height?: number; fineness?: number; version?: number; flags?: number; space?: number; quality?: number } = {},
+  header: Partial<Record<HeaderField, number>> = {},
 ): Uint8Array {
   const head = Buffer.alloc(21);
   head.write("LIMG", "latin1");

@@ -1,0 +1,157 @@
+"""The built client in Chromium: blobs become the pixels that Python decodes."""
+
+import base64
+import shutil
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage
+from PIL import Image
+
+from django_latentimg import codec
+from django_latentimg.codec import container, patches
+from django_latentimg.codec.container import Header
+from tests.golden.__main__ import CURRENT
+
+STATIC = Path(__file__).parent.parent / "django_latentimg/static/django_latentimg/client"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None or find_spec("playwright") is None,
+    reason="no Chromium in the path, or playwright is not installed",
+)
+
+DECODE = """async ([blob, width]) => {
+    const { decode } = await import("/latentimg.js");
+    const bytes = Uint8Array.from(atob(blob), (letter) => letter.charCodeAt(0));
+    const bitmap = await decode(bytes, width ?? undefined).catch((error) => error);
+    if (bitmap instanceof Error) return { error: `${bitmap.name}: ${bitmap.message}` };
+    const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+    context.drawImage(bitmap, 0, 0);
+    const { data } = context.getImageData(0, 0, bitmap.width, bitmap.height);
+    let pixels = "";
+    for (const level of data) pixels += String.fromCharCode(level);
+    return { width: bitmap.width, height: bitmap.height, pixels: btoa(pixels) };
+}"""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=STATIC))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{server.server_port}/")
+        yield page
+        browser.close()
+    server.shutdown()
+    server.server_close()
+
+
+def decode(page: Any, blob: bytes, width: int | None = None) -> Image.Image:
+    answer = page.evaluate(DECODE, [base64.b64encode(blob).decode(), width])
+    assert "error" not in answer, answer["error"]
+    size = answer["width"], answer["height"]
+    return Image.frombytes("RGBA", size, base64.b64decode(answer["pixels"]))
+
+
+def mean_difference(one: Image.Image, other: Image.Image) -> float:
+    assert one.size == other.size
+    pixels, others = (np.asarray(image.convert("RGBA"), float) for image in (one, other))
+    return float(np.abs(pixels - others).mean())
+
+
+@pytest.fixture(scope="module")
+def blob() -> bytes:
+    with Image.open(Path(skimage.__file__).parent / "data/chelsea.png") as image:
+        return codec.encode(image.convert("RGB"))
+
+
+@pytest.mark.parametrize("width", [None, 300, 225, 112, 50, 30])
+def test_decode__shows_what_python_decodes(page, blob, width):
+    expected = codec.decode(blob, width=width, engine="onnxruntime")
+    # Another size than the decoder's comes from the browser's filter, nearer to Lanczos' than
+    # Pillow's bilinear one (3.4 at 30 pixels).
+    assert mean_difference(decode(page, blob, width), expected) < (3 if width else 0.3)
+
+
+@pytest.mark.parametrize("width", [1, 5000])
+def test_decode__never_scales_up_nor_to_nothing(page, blob, width):
+    assert decode(page, blob, width).size == codec.decode(blob, width=width).size
+
+
+def test_decode__of_several_tiles(page):
+    with Image.open(Path(skimage.__file__).parent / "data/chelsea.png") as image:
+        blob = codec.encode(image.convert("RGB").resize((1100, 640)))
+    expected = codec.decode(blob, engine="onnxruntime")
+    assert mean_difference(decode(page, blob), expected) < 0.3
+
+
+@pytest.mark.parametrize("name", ["avif", "palette"])
+def test_decode__of_golden_blobs(page, name):
+    blob = (CURRENT / f"{name}.limg").read_bytes()
+    expected = codec.decode(blob, engine="onnxruntime")
+    assert mean_difference(decode(page, blob), expected) < 1
+
+
+@pytest.mark.parametrize("format", patches.FORMATS)
+@pytest.mark.parametrize("width", [None, 200])
+def test_decode__blends_patches(page, blob, format, width):
+    header, chunks = container.unpack(blob)
+    boxes = [patches.Box(0, 0, 64, 48), patches.Box(96, 80, 200, 160)]
+    rows, columns = header.latent_shape
+    noise = np.random.default_rng(1).integers(0, 255, (rows, columns, 3), np.uint8)
+    source = np.asarray(Image.fromarray(noise).resize((8 * columns, 8 * rows)))
+    patched = container.pack(
+        header, chunks | {container.PATCHES: patches.encode_patches(source, boxes, format, 90)}
+    )
+    expected = codec.decode(patched, width=width, engine="onnxruntime")
+    plain = codec.decode(blob, width=width, engine="onnxruntime")
+    assert mean_difference(plain, expected) > 3
+    assert mean_difference(decode(page, patched, width), expected) < 1.5
+
+
+@pytest.mark.parametrize("width", [None, 100])
+def test_decode__keeps_alpha(page, width):
+    with Image.open(Path(skimage.__file__).parent / "data/chelsea.png") as image:
+        source = image.convert("RGB").resize((150, 100))
+    ramp = np.tile(np.linspace(0, 255, 150).astype(np.uint8), (100, 1))
+    source.putalpha(Image.fromarray(ramp))
+    blob = codec.encode(source)
+    expected = codec.decode(blob, width=width, engine="onnxruntime")
+    shown = decode(page, blob, width)
+    alphas = [np.asarray(image.getchannel("A"), int) for image in (shown, expected)]
+    assert np.abs(alphas[0] - alphas[1]).max() <= (0 if width is None else 3)
+    # Colours of what is nearly transparent are lost where they are multiplied by alpha.
+    black = Image.new("RGBA", shown.size, "black")
+    over = [Image.alpha_composite(black, image) for image in (shown, expected)]
+    assert mean_difference(*over) < 1
+
+
+def test_decode__of_a_damaged_blob_is_a_blob_error(page, blob):
+    header, chunks = container.unpack(blob)
+    damaged = container.pack(header, {container.SYMBOLS: chunks[container.SYMBOLS][:100]})
+    for bad in (b"no blob", blob[:-1], damaged, container.pack(
+        Header(8, 8, "sd1", 50, 50, "0badcafe"), {container.IMAGE: b"no picture"}
+    )):  # fmt: skip
+        answer = page.evaluate(DECODE, [base64.b64encode(bad).decode(), None])
+        assert answer["error"].startswith("BlobError")
+    # What comes after it is decoded as ever.
+    assert decode(page, blob).size == (451, 300)
