@@ -4,9 +4,9 @@ Blobs are the golden ones and some photographs. Of each, in the folder: ``NAME.l
 little-endian where they are arrays:
 
 - ``NAME.json``: facts of the header;
-- with latents: ``NAME.symbols`` (int16), ``NAME.rounded`` and ``NAME.hints`` (float32), and for each
-  scale S ``NAME.S.rgb``, the padded picture by the bundled decoder in float32 (uint8, height, width,
-  3), and ``NAME.S.rounded.rgb``, by the decoder with the weights that the client has;
+- with latents: ``NAME.symbols`` (int16), ``NAME.rounded`` and ``NAME.hints`` (float32); for each
+  scale S ``NAME.S.rgb``, the padded picture by the bundled decoder in float32 (uint8, height,
+  width, 3), and ``NAME.S.rounded.rgb``, by the decoder with the weights that the client has;
 - with patches: their places among the facts; ``NAME.atlas``, pixels; ``NAME.blended``, which is
   ``NAME.1.rgb`` with the patches over it;
 - with an atlas, or kept as AVIF: ``NAME.stored`` and ``NAME.file``, the picture as it is stored and
