@@ -2,7 +2,7 @@
 
 import { BlobError, type Chunks, type Header, PALETTE, SYMBOLS } from "./container";
 import { decodePalette } from "./palette";
-import { type Decoded, decodeSymbols, type Prior } from "./prior";
+import type { Decoded, Prior } from "./prior";
 
 const LEVEL = 0.18215 ** 2;
 const POINTS = Array.from({ length: 9 }, (_, number) => number / 10 - 0.4);
@@ -35,7 +35,7 @@ export function readLatents(header: Header, chunks: Chunks, prior: Prior): Laten
   const [rows, columns] = latentShape(header);
   const coded = chunks.get(SYMBOLS);
   if (coded) {
-    const decoded = decodeSymbols(prior, coded, rows, columns, header.fineness);
+    const decoded = prior.decode(coded, rows, columns, header.fineness);
     const step = 0.5 * 2 ** ((50 - header.fineness) / 25);
     const { symbols } = decoded;
     const rounded = Float32Array.from(symbols, (symbol) => symbol * step);

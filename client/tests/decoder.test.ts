@@ -5,10 +5,7 @@ import { cut, tileOf } from "../src/decoder/tiles";
 import { type Latents, readLatents } from "../src/latent";
 import * as files from "./files";
 
-const network = await Network.load(
-  new WebAssembly.Module(files.bytes("../../src/decoder/kernels.wasm")),
-  files.bytes("../../src/decoder.bin"),
-);
+const network = await Network.load(files.KERNELS, files.bytes("../../src/decoder.bin"));
 
 function latentsOf(name: string): Latents {
   const { header, chunks } = unpack(files.blobOf(name));

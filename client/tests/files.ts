@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import { BlobError } from "../src/container";
-import { readPrior } from "../src/prior";
+import { Prior } from "../src/prior";
 
 const FOLDER = new URL("./expected/", import.meta.url);
 
@@ -39,7 +39,8 @@ export const symbolsOf = (name: string) => new Int16Array(bytes(`${name}.symbols
 export const floatsOf = (name: string, kind: "rounded" | "hints") =>
   new Float32Array(bytes(`${name}.${kind}`).buffer);
 
-export const PRIOR = readPrior(bytes("../../src/prior.bin").buffer);
+export const KERNELS = new WebAssembly.Module(bytes("../../src/decoder/kernels.wasm"));
+export const PRIOR = await Prior.load(KERNELS, bytes("../../src/prior.bin").buffer);
 
 type HeaderField = "version" | "flags" | "width" | "height" | "space" | "quality" | "fineness";
 

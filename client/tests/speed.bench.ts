@@ -7,10 +7,7 @@ import { cut, tileOf } from "../src/decoder/tiles";
 import { readLatents } from "../src/latent";
 import * as files from "./files";
 
-const network = await Network.load(
-  new WebAssembly.Module(files.bytes("../../src/decoder/kernels.wasm")),
-  files.bytes("../../src/decoder.bin"),
-);
+const network = await Network.load(files.KERNELS, files.bytes("../../src/decoder.bin"));
 const { header, chunks } = unpack(files.blobOf("coffee-50"));
 const latents = readLatents(header, chunks, files.PRIOR);
 const { rows, columns } = latents;

@@ -1,10 +1,13 @@
-// 3×3 convolutions of the decoder in WebAssembly SIMD.
+// The sums of the decoder and of the prior in WebAssembly SIMD. No library, no allocation: the caller
+// says where everything is.
 //
-// Winograd's F(4×4, 3×3) (Lavin and Gray, "Fast algorithms for convolutional neural networks",
-// 2016): a tile of 4×4 outputs takes 36 products for each pair of channels where 144 are usual.
-// Activations are float32 (row, column, channel). A batch of tiles is transformed into `patches`
-// [36][BATCH][inputs], multiplied by the transformed weights into `products` [36][BATCH][outputs],
-// and transformed back. No library, no allocation: the caller says where everything is.
+// The decoder's are 3×3 convolutions by Winograd's F(4×4, 3×3) (Lavin and Gray, "Fast algorithms for
+// convolutional neural networks", 2016): a tile of 4×4 outputs takes 36 products for each pair of
+// channels where 144 are usual. Activations are float32 (row, column, channel). A batch of tiles is
+// transformed into `patches` [36][BATCH][inputs], multiplied by the transformed weights into
+// `products` [36][BATCH][outputs], and transformed back.
+//
+// The prior's are integers in float64, exact in any order.
 
 #include <stdint.h>
 #include <wasm_simd128.h>
@@ -209,3 +212,60 @@ void convolve(
 // Bytes of `patches` or `products` for that many inputs or outputs.
 EXPORT(scratch)
 int scratch(int channels) { return POINTS * BATCH * channels * (int)sizeof(float); }
+
+// Adds `values` times the rows `at` of `weights` to `sums`. Inputs of 0, which most are, are left out
+// of the values.
+INLINE void accumulate_rows(
+    const double *values, const int *at, int count, const double *weights, int rows, double *sums,
+    int pairs) {
+  v128_t held[8];
+  EACH(i, pairs) held[i] = wasm_v128_load(sums + 2 * i);
+  for (int input = 0; input < count; input++) {
+    v128_t value = wasm_v128_load64_splat(values + input);
+    const double *row = weights + at[input] * rows;
+    EACH(i, pairs)
+      held[i] = wasm_f64x2_add(held[i], wasm_f64x2_mul(value, wasm_v128_load(row + 2 * i)));
+  }
+  EACH(i, pairs) wasm_v128_store(sums + 2 * i, held[i]);
+}
+
+EXPORT(accumulate)
+void accumulate(
+    const double *values, const int *at, int count, const double *weights, int rows, double *sums) {
+  int row = 0;
+  for (; row + 16 <= rows; row += 16)
+    accumulate_rows(values, at, count, weights + row, rows, sums + row, 8);
+  for (; row < rows; row += 2)
+    accumulate_rows(values, at, count, weights + row, rows, sums + row, 1);
+}
+
+enum { MOST_HIDDEN = 64 };
+
+typedef struct {
+  double values[MOST_HIDDEN];
+  int at[MOST_HIDDEN], count;
+} Active;
+
+static void activate(const double *layer, int hidden, Active *active) {
+  active->count = 0;
+  for (int unit = 0; unit < hidden; unit++) {
+    if (layer[unit] < 4096) continue;
+    double value = __builtin_floor(layer[unit] / 4096);
+    active->values[active->count] = value < 32768 ? value : 32768;
+    active->at[active->count++] = unit;
+  }
+}
+
+// The prior's network for one symbol after the first layer, whose sums are in `layer`, (hidden + 2).
+// The last two become the outputs.
+EXPORT(finish_layers)
+void finish_layers(
+    double *layer, int hidden, const double *weights, const double *bias, const double *output) {
+  Active active;
+  double second[MOST_HIDDEN];
+  activate(layer, hidden, &active);
+  for (int unit = 0; unit < hidden; unit++) second[unit] = bias[unit];
+  accumulate(active.values, active.at, active.count, weights, hidden, second);
+  activate(second, hidden, &active);
+  accumulate(active.values, active.at, active.count, output, 2, layer + hidden);
+}

@@ -2,7 +2,7 @@
 
 import { BlobError, type Chunks, type Header } from "../container";
 import { type Latents, readLatents } from "../latent";
-import { type Prior, readPrior } from "../prior";
+import { Prior } from "../prior";
 import { Network, type Scale } from "./network";
 import type { Tile } from "./tiles";
 
@@ -28,11 +28,11 @@ export interface Results {
 export type Answer = { result: Results[Task["kind"]] } | { error: string; damaged: boolean };
 
 let network: Promise<Network>;
-let prior: Prior;
+let prior: Promise<Prior>;
 
 onmessage = async ({ data }: MessageEvent<Equipment | Task>) => {
   if (!("kind" in data)) {
-    prior = readPrior(data.prior);
+    prior = Prior.load(data.kernels, data.prior);
     network = Network.load(data.kernels, new Uint8Array(data.weights));
     return;
   }
@@ -49,7 +49,7 @@ onmessage = async ({ data }: MessageEvent<Equipment | Task>) => {
 };
 
 async function perform(task: Task): Promise<Results[Task["kind"]]> {
-  if (task.kind === "latents") return readLatents(task.header, task.chunks, prior);
+  if (task.kind === "latents") return readLatents(task.header, task.chunks, await prior);
   const { inputs, around, inside } = task.tile;
   const { columns, rows, scale } = task;
   return (await network).decode(inputs, around, inside, columns, rows, scale);
