@@ -4,6 +4,7 @@ import base64
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 DECODE = """async ([blob, width]) => {
-    const { decode } = await import("/latentimg.js");
+    const { decode } = await import(window.client ?? "/latentimg.js");
     const bytes = Uint8Array.from(atob(blob), (letter) => letter.charCodeAt(0));
     const bitmap = await decode(bytes, width ?? undefined).catch((error) => error);
     if (bitmap instanceof Error) return { error: `${bitmap.name}: ${bitmap.message}` };
@@ -42,27 +43,48 @@ DECODE = """async ([blob, width]) => {
 }"""
 
 
-class Quiet(SimpleHTTPRequestHandler):
+class Handler(SimpleHTTPRequestHandler):
     def log_message(self, *arguments: Any) -> None:
         pass
 
+    def end_headers(self) -> None:
+        self.send_header("Access-Control-Allow-Origin", "*")
+        super().end_headers()
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """The built client, at an origin of its own."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=STATIC))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
+def origin() -> Iterator[str]:
+    with serving() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=STATIC))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
         )
-        page = browser.new_page()
-        page.goto(f"http://127.0.0.1:{server.server_port}/")
-        yield page
+        yield browser
         browser.close()
-    server.shutdown()
-    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def page(browser, origin) -> Any:
+    page = browser.new_page()
+    page.goto(origin)
+    return page
 
 
 def decode(page: Any, blob: bytes, width: int | None = None) -> Image.Image:
@@ -155,3 +177,37 @@ def test_decode__of_a_damaged_blob_is_a_blob_error(page, blob):
         assert answer["error"].startswith("BlobError")
     # What comes after it is decoded as ever.
     assert decode(page, blob).size == (451, 300)
+
+
+def test_decode__from_another_origin(browser, origin, blob):
+    page = browser.new_page()
+    page.goto(origin)
+    with serving() as elsewhere:
+        page.evaluate("url => { window.client = url }", f"{elsewhere}/latentimg.js")
+        assert decode(page, blob).size == (451, 300)
+    page.close()
+
+
+@pytest.mark.parametrize("file", ["worker", "decoder", "prior", "kernels"])
+def test_decode__of_a_client_that_lacks_a_file_fails_and_later_works(browser, origin, blob, file):
+    page = browser.new_page()
+    page.goto(origin)
+    page.route(f"**/{file}-*", lambda route: route.abort())
+    for _ in range(2):
+        answer = page.evaluate(DECODE, [base64.b64encode(blob).decode(), None])
+        assert not answer["error"].startswith("BlobError")
+    page.unroute_all()
+    assert decode(page, blob).size == (451, 300)
+    page.close()
+
+
+def test_decode__refuses_weights_that_are_not_its_own(browser, origin, blob):
+    page = browser.new_page()
+    page.goto(origin)
+    (weights,) = STATIC.glob("decoder-*.bin")
+    other = bytearray(weights.read_bytes())
+    other[-1] ^= 1
+    page.route("**/decoder-*", lambda route: route.fulfill(body=bytes(other)))
+    answer = page.evaluate(DECODE, [base64.b64encode(blob).decode(), None])
+    assert answer["error"].startswith("TypeError")
+    page.close()

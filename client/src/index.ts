@@ -21,7 +21,7 @@ export { BlobError };
  *
  * A smaller picture comes from the smallest of the decoder's outputs that covers it, so it costs
  * less. Rejects with `BlobError` where `blob` is damaged, with other errors where the decoder cannot
- * be loaded.
+ * be loaded, or the browser has no canvas of that size.
  */
 export async function decode(blob: Uint8Array, width?: number): Promise<ImageBitmap> {
   const { header, chunks } = unpack(blob);
@@ -63,14 +63,15 @@ async function decodeLatents(
   scale: Scale,
 ): Promise<Canvas> {
   const pool = await loadPool();
-  const latents = await pool.run({ kind: "latents", header, chunks });
+  const latents = await pool.run(() => ({ task: { kind: "latents", header, chunks } }));
   const { rows, columns } = latents;
   const cell = 8 / scale;
   const picture = canvas(columns * cell, rows * cell);
   const draw = async (region: ReturnType<typeof cut>[number]) => {
-    const tile = tileOf(latents, region, scale);
-    const task = { kind: "tile", tile, rows, columns, scale } as const;
-    const pixels = await pool.run(task, [tile.inputs.buffer]);
+    const pixels = await pool.run(() => {
+      const tile = tileOf(latents, region, scale);
+      return { task: { kind: "tile", tile, rows, columns, scale }, transfer: [tile.inputs.buffer] };
+    });
     const { left, top, right } = region;
     picture.putImageData(new ImageData(pixels, (right - left) * cell), left * cell, top * cell);
   };
@@ -134,12 +135,11 @@ function canvas(width: number, height: number): Canvas {
 let loading: Promise<Pool> | undefined;
 
 /** Kept for the life of the page; whoever comes after a failure tries again. */
-function loadPool(): Promise<Pool> {
-  loading ??= createPool().catch((error: unknown) => {
-    loading = undefined;
-    throw error;
-  });
-  return loading;
+async function loadPool(): Promise<Pool> {
+  const earlier = loading;
+  const failed = await earlier?.then(({ broken }) => broken, () => true);
+  if (failed && loading === earlier) loading = undefined;
+  return (loading ??= createPool());
 }
 
 async function createPool(): Promise<Pool> {
