@@ -12,14 +12,17 @@ export interface Tile {
   inputs: Float32Array<ArrayBuffer>;
 }
 
-/** Side of the largest tile, latent pixels. Larger ones are faster, and take 5 KB for each pixel. */
-const SIDE = 64;
+/**
+ * Side of the largest tile, latent pixels. The larger, the less is computed twice; with its margin
+ * it takes up to 50 MB of a worker's memory.
+ */
+const SIDES: Record<Scale, number> = { 8: 128, 4: 128, 2: 96, 1: 64 };
 
 /** Nearly equal tiles, at least `count` of them where they would not become mostly margin. */
 export function cut(latents: Latents, scale: Scale, count: number): Region[] {
   const { rows, columns } = latents;
   const least = 2 * MARGINS[scale];
-  const side = Math.max(least, Math.min(SIDE, Math.ceil(Math.sqrt((rows * columns) / count))));
+  const side = Math.max(least, Math.min(SIDES[scale], Math.ceil(Math.sqrt((rows * columns) / count))));
   const regions: Region[] = [];
   for (const [top, bottom] of spans(rows, side)) {
     for (const [left, right] of spans(columns, side)) regions.push({ left, top, right, bottom });
