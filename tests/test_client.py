@@ -17,7 +17,7 @@ import skimage
 from PIL import Image
 
 from django_latentimg import codec
-from django_latentimg.codec import container, patches
+from django_latentimg.codec import container, embedded, patches
 from django_latentimg.codec.container import Header
 from tests.golden.__main__ import CURRENT
 
@@ -177,6 +177,30 @@ def test_decode__of_a_damaged_blob_is_a_blob_error(page, blob):
         assert answer["error"].startswith("BlobError")
     # What comes after it is decoded as ever.
     assert decode(page, blob).size == (451, 300)
+
+
+def test_decode__of_damaged_payloads_under_right_checksums(page):
+    """Ends in a picture or a ``BlobError``, whatever is damaged."""
+    random = np.random.default_rng(7)
+    source = Image.fromarray(random.integers(0, 255, (40, 56, 4), np.uint8), "RGBA")
+    header, chunks = container.unpack(codec.encode(source))
+    boxes = [patches.Box(0, 0, 24, 16), patches.Box(32, 16, 56, 40)]
+    rgb = np.asarray(source.convert("RGB"))
+    chunks[container.PATCHES] = patches.encode_patches(rgb, boxes, "AVIF", 50)
+    image = {container.IMAGE: embedded.bare(embedded.encode_avif(rgb, 50))}
+    blobs = []
+    for number in range(160):
+        damaged = dict(image if number % 4 == 3 else chunks)
+        kind = list(damaged)[number % 4 % len(damaged)]
+        payload = bytearray(damaged[kind])
+        for _ in range(random.integers(1, 4)):
+            payload[random.integers(len(payload))] ^= random.integers(1, 256)
+        damaged[kind] = bytes(payload[: random.integers(1, 2 * len(payload))])
+        blobs.append(container.pack(header, damaged))
+    answers = [page.evaluate(DECODE, [base64.b64encode(blob).decode(), None]) for blob in blobs]
+    errors = [answer["error"] for answer in answers if "error" in answer]
+    assert all(error.startswith("BlobError") for error in errors)
+    assert 0 < len(errors) < len(blobs)
 
 
 def test_decode__from_another_origin(browser, origin, blob):
