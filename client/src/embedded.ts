@@ -45,7 +45,12 @@ function box(kind: string, content: number[]): number[] {
   return [...uint32(8 + content.length), ...ascii(kind), ...content];
 }
 
-const uint32 = (value: number) => [value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255];
+const uint32 = (value: number) => [
+  value >>> 24,
+  (value >>> 16) & 255,
+  (value >>> 8) & 255,
+  value & 255,
+];
 const ascii = (text: string) => [...text].map((letter) => letter.charCodeAt(0));
 
 /** As the browser reads it. Rejects with `BlobError` for a damaged picture, or of another size. */

@@ -20,16 +20,14 @@ export { BlobError };
  * The picture, `width` pixels wide or in full; never scaled up.
  *
  * A smaller picture comes from the smallest of the decoder's outputs that covers it, so it costs
- * less. Rejects with `BlobError` where `blob` is damaged, with other errors where the decoder cannot
- * be loaded, or the browser has no canvas of that size.
+ * less. Rejects with `BlobError` where `blob` is damaged, with other errors where the decoder
+ * cannot be loaded, or the browser has no canvas of that size.
  */
 export async function decode(blob: Uint8Array, width?: number): Promise<ImageBitmap> {
   const { header, chunks } = unpack(blob);
   const full = { width: header.width, height: header.height };
   const target = targetSize(full, width);
-  const scale = chunks.has(IMAGE)
-    ? 1
-    : SCALES.find((scale) => full.width >= scale * target.width)!;
+  const scale = chunks.has(IMAGE) ? 1 : SCALES.find((scale) => full.width >= scale * target.width)!;
   const image = chunks.get(IMAGE);
   const picture = image
     ? await drawn(decodePicture(image, full.width, full.height))
@@ -137,7 +135,10 @@ let loading: Promise<Pool> | undefined;
 /** Kept for the life of the page; whoever comes after a failure tries again. */
 async function loadPool(): Promise<Pool> {
   const earlier = loading;
-  const failed = await earlier?.then(({ broken }) => broken, () => true);
+  const failed = await earlier?.then(
+    ({ broken }) => broken,
+    () => true,
+  );
   if (failed && loading === earlier) loading = undefined;
   return (loading ??= createPool());
 }

@@ -2,8 +2,8 @@
  * The prior: an integer network, from the symbols already coded to the distribution of the next.
  *
  * Inputs, weights, activations and outputs are integers below 2^53, so float64 adds them up exactly
- * in any order and on any machine. `docs/format.md` is normative; order and network stand there. The
- * sums are in WebAssembly (`kernels.c`), in less than half the time that JavaScript takes.
+ * in any order and on any machine. `docs/format.md` is normative; order and network stand there.
+ * The sums are in WebAssembly (`kernels.c`), in less than half the time that JavaScript takes.
  */
 
 import { BlobError } from "./container";
@@ -47,13 +47,7 @@ interface Kernels {
     rows: number,
     sums: number,
   ): void;
-  finish_layers(
-    layer: number,
-    hidden: number,
-    weights: number,
-    bias: number,
-    output: number,
-  ): void;
+  finish_layers(layer: number, hidden: number, weights: number, bias: number, output: number): void;
 }
 
 /** Bytes of a float64. */

@@ -33,7 +33,10 @@ describe("unpack", () => {
     for (let length = 0; length < BLOB.length; length++) {
       // Cut exactly before the last chunk, which is optional, a blob is whole.
       const whole = length === BLOB.length - LAST_CHUNK;
-      expect(survives(() => unpack(BLOB.subarray(0, length))), `${length}`).toBe(whole);
+      expect(
+        survives(() => unpack(BLOB.subarray(0, length))),
+        `${length}`,
+      ).toBe(whole);
     }
   });
 

@@ -43,7 +43,7 @@ function difference(one: Uint8Array, other: Uint8Array): { mean: number; max: nu
   return { mean: sum / one.length, max };
 }
 
-// Golden blobs hold noise, which no encoder would give the decoder: rounded weights show there most.
+// Golden blobs hold noise, which no encoder would give the decoder: rounding shows there most.
 const TOLERANCE = {
   photograph: { mean: 0.3, max: 3 },
   noise: { mean: 3, max: 255 },
@@ -78,7 +78,12 @@ describe("tiles", () => {
   });
 
   test("of a picture of any shape cover it once", () => {
-    for (const [rows, columns] of [[1, 1], [1, 5000], [300, 7], [129, 500]] as const) {
+    for (const [rows, columns] of [
+      [1, 1],
+      [1, 5000],
+      [300, 7],
+      [129, 500],
+    ] as const) {
       for (const scale of SCALES) {
         const area = cut({ ...latents, rows, columns }, scale, 4).reduce(
           (sum, { left, top, right, bottom }) => sum + (right - left) * (bottom - top),

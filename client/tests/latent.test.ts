@@ -21,26 +21,34 @@ describe("readLatents", () => {
     const { rows, columns, step } = files.facts(name);
     expect(latents).toMatchObject({ rows, columns });
     expect(latents.step).toBeCloseTo(step, 12);
-    expect(Buffer.compare(
-      Buffer.from(latents.symbols.buffer),
-      Buffer.from(files.symbolsOf(name).buffer),
-    )).toBe(0);
+    expect(
+      Buffer.compare(
+        Buffer.from(latents.symbols.buffer),
+        Buffer.from(files.symbolsOf(name).buffer),
+      ),
+    ).toBe(0);
     expect(largestDifference(latents.rounded, files.floatsOf(name, "rounded"))).toBe(0);
     // Python's exp and log2 are in float32.
     expect(largestDifference(latents.hints, files.floatsOf(name, "hints"))).toBeLessThan(5e-5);
   });
 
-  test.each(["v3", "v4", "v5"])("of golden blobs of %s has the symbols they were made of", (version) => {
-    const expected: Record<string, { symbols_sha256?: string }> = JSON.parse(
-      readFileSync(new URL(`../../tests/golden/${version}/expected.json`, import.meta.url), "utf8"),
-    );
-    for (const [name, { symbols_sha256 }] of Object.entries(expected)) {
-      if (!symbols_sha256) continue;
-      const { symbols } = read(files.blobOf(`${version}-${name}`));
-      const bigEndian = Buffer.from(symbols.buffer.slice(0)).swap16();
-      expect(createHash("sha256").update(bigEndian).digest("hex"), name).toBe(symbols_sha256);
-    }
-  });
+  test.each(["v3", "v4", "v5"])(
+    "of golden blobs of %s has the symbols they were made of",
+    (version) => {
+      const expected: Record<string, { symbols_sha256?: string }> = JSON.parse(
+        readFileSync(
+          new URL(`../../tests/golden/${version}/expected.json`, import.meta.url),
+          "utf8",
+        ),
+      );
+      for (const [name, { symbols_sha256 }] of Object.entries(expected)) {
+        if (!symbols_sha256) continue;
+        const { symbols } = read(files.blobOf(`${version}-${name}`));
+        const bigEndian = Buffer.from(symbols.buffer.slice(0)).swap16();
+        expect(createHash("sha256").update(bigEndian).digest("hex"), name).toBe(symbols_sha256);
+      }
+    },
+  );
 
   test("of a picture that is kept as AVIF is a BlobError", () => {
     expect(() => read(files.blobOf("v5-avif"))).toThrow(BlobError);

@@ -58,12 +58,15 @@ test.each(PATCHED)("patches of %s are blended as Python does", (name) => {
   }
 });
 
-test.each([...PATCHED, ...AVIF])("the picture stored in %s is the file that Python reads", (name) => {
-  const { width, height } = files.facts(name).patches ? patchesOf(name) : files.facts(name);
-  const file = whole(files.bytes(`${name}.stored`), width, height);
-  expect([...file]).toEqual([...files.bytes(`${name}.file`)]);
-  if (name.startsWith("v5")) expect(files.bytes(`${name}.stored`)[0]).toBe(0x81);
-});
+test.each([...PATCHED, ...AVIF])(
+  "the picture stored in %s is the file that Python reads",
+  (name) => {
+    const { width, height } = files.facts(name).patches ? patchesOf(name) : files.facts(name);
+    const file = whole(files.bytes(`${name}.stored`), width, height);
+    expect([...file]).toEqual([...files.bytes(`${name}.file`)]);
+    if (name.startsWith("v5")) expect(files.bytes(`${name}.stored`)[0]).toBe(0x81);
+  },
+);
 
 describe("damage", () => {
   const payload = unpack(files.blobOf("v5-patched")).chunks.get(PATCHES)!;

@@ -1,4 +1,4 @@
-/** Has Python say what the tests compare with. `PYTHON`: an interpreter with the package's tools. */
+/** Has Python say what the tests compare with. `PYTHON`: an interpreter with the dev tools. */
 
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";

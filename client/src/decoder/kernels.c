@@ -1,10 +1,10 @@
-// The sums of the decoder and of the prior in WebAssembly SIMD. No library, no allocation: the caller
-// says where everything is.
+// The sums of the decoder and of the prior in WebAssembly SIMD. No library, no allocation: the
+// caller says where everything is.
 //
-// The decoder's are 3×3 convolutions by Winograd's F(4×4, 3×3) (Lavin and Gray, "Fast algorithms for
-// convolutional neural networks", 2016): a tile of 4×4 outputs takes 36 products for each pair of
-// channels where 144 are usual. Activations are float32 (row, column, channel). A batch of tiles is
-// transformed into `patches` [36][BATCH][inputs], multiplied by the transformed weights into
+// The decoder's are 3×3 convolutions by Winograd's F(4×4, 3×3) (Lavin and Gray, "Fast algorithms
+// for convolutional neural networks", 2016): a tile of 4×4 outputs takes 36 products for each pair
+// of channels where 144 are usual. Activations are float32 (row, column, channel). A batch of tiles
+// is transformed into `windows` [36][BATCH][inputs], multiplied by the transformed weights into
 // `products` [36][BATCH][outputs], and transformed back.
 //
 // The prior's are integers in float64, exact in any order.
@@ -41,7 +41,7 @@ INLINE void transform_weights(const Four g[3], Four to[], int step) {
   to[5 * step] = g[2];
 }
 
-INLINE void transform_patch(const Four d[6], Four to[], int step) {
+INLINE void transform_window(const Four d[6], Four to[], int step) {
   Four a = sub(d[4], mul(d[2], 4)), b = sub(d[3], mul(d[1], 4));
   Four c = sub(d[4], d[2]), e = mul(sub(d[3], d[1]), 2);
   to[0] = add(sub(mul(d[0], 4), mul(d[2], 5)), d[4]);
@@ -92,7 +92,7 @@ typedef struct {
 } Source;
 
 INLINE void transform_tile(
-    const Source *source, int left, int top, int inputs, float *patches, int tile) {
+    const Source *source, int left, int top, int inputs, float *windows, int tile) {
   for (int channel = 0; channel < inputs; channel += 4) {
     Four half[6][6], whole[6][6];
     EACH(row, 6) {
@@ -104,28 +104,28 @@ INLINE void transform_tile(
         int inside = y >= 0 && y < source->height && x >= 0 && x < source->width;
         line[column] = inside ? load(start + column * inputs) : splat(0);
       }
-      transform_patch(line, half[row], 1);
+      transform_window(line, half[row], 1);
     }
     EACH(column, 6) {
       Four line[6];
       EACH(row, 6) line[row] = half[row][column];
-      transform_patch(line, &whole[0][column], 6);
+      transform_window(line, &whole[0][column], 6);
     }
     EACH(point, POINTS)
       wasm_v128_store(
-          patches + (point * BATCH + tile) * inputs + channel, whole[point / 6][point % 6]);
+          windows + (point * BATCH + tile) * inputs + channel, whole[point / 6][point % 6]);
   }
 }
 
 // Eight tiles by four outputs at a time: eight sums stay in registers. `inputs` is a constant where
 // this is inlined, so that the tiles' distances are part of the instructions.
 INLINE void multiply(
-    const float *patches, const float *weights, float *products, int inputs, int outputs,
+    const float *windows, const float *weights, float *products, int inputs, int outputs,
     int tiles) {
   for (int point = 0; point < POINTS; point++) {
     for (int output = 0; output < outputs; output += 4, weights += 4 * inputs) {
       for (int tile = 0; tile < tiles; tile += 8) {
-        const float *from = patches + (point * BATCH + tile) * inputs;
+        const float *from = windows + (point * BATCH + tile) * inputs;
         float *to = products + (point * BATCH + tile) * outputs + output;
         Four sums[8];
         EACH(i, 8) sums[i] = splat(0);
@@ -152,13 +152,13 @@ INLINE void store_pixel(uint8_t *to, Four value) {
 
 // Output (x, y) is of the source's pixels around (x + left, y + top). With `shuffle` 2 an output
 // becomes 2×2 pixels of the target, whose channels follow one another. `target` is float32, of
-// PIXELS uint8; `target_stride` counts its pixels. Patches and products are scratch.
+// PIXELS uint8; `target_stride` counts its pixels. Windows and products are scratch.
 EXPORT(convolve)
 void convolve(
     const float *source, int source_stride, int source_width, int source_height,
     void *target, int target_stride, int width, int height, int left, int top,
     const float *weights, const float *bias, int inputs, int outputs, int shuffle, int mode,
-    float *patches, float *products) {
+    float *windows, float *products) {
   const Source from = {source, source_stride, source_width, source_height};
   int columns = (width + 3) / 4, rows = (height + 3) / 4, count = columns * rows;
   int channels = outputs / (shuffle * shuffle);
@@ -166,12 +166,12 @@ void convolve(
     int tiles = count - first < BATCH ? count - first : BATCH;
     for (int tile = 0; tile < tiles; tile++) {
       int x = (first + tile) % columns * 4, y = (first + tile) / columns * 4;
-      transform_tile(&from, x + left - 1, y + top - 1, inputs, patches, tile);
+      transform_tile(&from, x + left - 1, y + top - 1, inputs, windows, tile);
     }
     switch (inputs) {
-      case 32: multiply(patches, weights, products, 32, outputs, tiles); break;
-      case 64: multiply(patches, weights, products, 64, outputs, tiles); break;
-      case 128: multiply(patches, weights, products, 128, outputs, tiles); break;
+      case 32: multiply(windows, weights, products, 32, outputs, tiles); break;
+      case 64: multiply(windows, weights, products, 64, outputs, tiles); break;
+      case 128: multiply(windows, weights, products, 128, outputs, tiles); break;
       default: __builtin_trap();
     }
     for (int tile = 0; tile < tiles; tile++) {
@@ -196,7 +196,8 @@ void convolve(
         EACH(row, 4) EACH(column, 4) {
           int x = left_edge + column, y = top_edge + row;
           if (x >= width || y >= height) continue;
-          int at = ((y * shuffle + down) * target_stride + x * shuffle + right) * channels + channel;
+          int pixel = (y * shuffle + down) * target_stride + x * shuffle + right;
+          int at = pixel * channels + channel;
           float *to = (float *)target + at;
           Four value = add(whole[row][column], offset);
           if (mode == RELU) value = wasm_f32x4_pmax(splat(0), value);
@@ -209,12 +210,12 @@ void convolve(
   }
 }
 
-// Bytes of `patches` or `products` for that many inputs or outputs.
+// Bytes of `windows` or `products` for that many inputs or outputs.
 EXPORT(scratch)
 int scratch(int channels) { return POINTS * BATCH * channels * (int)sizeof(float); }
 
-// Adds `values` times the rows `at` of `weights` to `sums`. Inputs of 0, which most are, are left out
-// of the values.
+// Adds `values` times the rows `at` of `weights` to `sums`. Inputs of 0, which most are, are left
+// out of the values.
 INLINE void accumulate_rows(
     const double *values, const int *at, int count, const double *weights, int rows, double *sums,
     int pairs) {
@@ -256,7 +257,7 @@ static void activate(const double *layer, int hidden, Active *active) {
   }
 }
 
-// The prior's network for one symbol after the first layer, whose sums are in `layer`, (hidden + 2).
+// The prior's network for one symbol after the first layer, whose hidden + 2 sums are in `layer`.
 // The last two become the outputs.
 EXPORT(finish_layers)
 void finish_layers(

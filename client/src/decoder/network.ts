@@ -51,7 +51,7 @@ interface Kernels {
     outputs: number,
     shuffle: number,
     mode: Mode,
-    patches: number,
+    windows: number,
     products: number,
   ): void;
   scratch(channels: number): number;
@@ -97,7 +97,7 @@ interface Planes {
 export class Network {
   private readonly layers;
   private readonly weights: number;
-  private readonly patches: number;
+  private readonly windows: number;
   private readonly products: number;
   private readonly free: number;
 
@@ -139,14 +139,16 @@ export class Network {
       fullHead: layer(HALF, 16, 2),
     };
     if (position !== start + file.length) throw new Error("The decoder's weights do not fit.");
-    const widest = Math.max(...allLayers(this.layers).map(({ inputs, outputs }) => inputs * outputs));
+    const widest = Math.max(
+      ...allLayers(this.layers).map(({ inputs, outputs }) => inputs * outputs),
+    );
     this.weights = align(position);
-    this.patches = this.weights + 36 * 4 * widest;
-    this.products = this.patches + kernels.scratch(MOST_CHANNELS);
+    this.windows = this.weights + 36 * 4 * widest;
+    this.products = this.windows + kernels.scratch(MOST_CHANNELS);
     this.free = this.products + kernels.scratch(MOST_CHANNELS);
   }
 
-  /** `module`: of `kernels.wasm`; `file`: `decoder.bin`, whose layout `training/browser.py` tells. */
+  /** `module`: of `kernels.wasm`; `file`: `decoder.bin` (layout: `training/browser.py`). */
   static async load(module: WebAssembly.Module, file: Uint8Array): Promise<Network> {
     const instance = await WebAssembly.instantiate(module);
     return new Network(instance.exports as unknown as Kernels, file);
@@ -248,7 +250,7 @@ export class Network {
       outputs,
       shuffle,
       mode,
-      this.patches,
+      this.windows,
       this.products,
     );
     return target;
@@ -283,7 +285,9 @@ function scaled({ left, top, right, bottom }: Region, by: number): Region {
 }
 
 function allLayers(part: object): Layer[] {
-  return "levels" in part ? [part as Layer] : Object.values(part).flatMap((inner) => allLayers(inner));
+  return "levels" in part
+    ? [part as Layer]
+    : Object.values(part).flatMap((inner) => allLayers(inner));
 }
 
 const align = (address: number) => Math.ceil(address / 16) * 16;

@@ -1,4 +1,4 @@
-/** Workers, as many as the machine has cores for; no memory is shared, so no isolation is needed. */
+/** Workers, up to one for each core; no memory is shared, so no isolation is needed. */
 
 import { BlobError } from "../container";
 import type { Answer, Equipment, Results, Task } from "./worker";

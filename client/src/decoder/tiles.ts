@@ -22,7 +22,10 @@ const SIDES: Record<Scale, number> = { 8: 128, 4: 128, 2: 96, 1: 64 };
 export function cut(latents: Latents, scale: Scale, count: number): Region[] {
   const { rows, columns } = latents;
   const least = 2 * MARGINS[scale];
-  const side = Math.max(least, Math.min(SIDES[scale], Math.ceil(Math.sqrt((rows * columns) / count))));
+  const side = Math.max(
+    least,
+    Math.min(SIDES[scale], Math.ceil(Math.sqrt((rows * columns) / count))),
+  );
   const regions: Region[] = [];
   for (const [top, bottom] of spans(rows, side)) {
     for (const [left, right] of spans(columns, side)) regions.push({ left, top, right, bottom });
