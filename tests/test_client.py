@@ -119,6 +119,12 @@ def test_decode__never_scales_up_nor_to_nothing(page, blob, width):
     assert decode(page, blob, width).size == codec.decode(blob, width=width).size
 
 
+@pytest.mark.parametrize("width", [29, 31])
+def test_decode__rounds_half_a_row_as_python_does(page, width):
+    blob = codec.encode(Image.new("RGB", (40, 20)))
+    assert decode(page, blob, width).size == codec.decode(blob, width=width).size
+
+
 def test_decode__of_several_tiles(page):
     with Image.open(Path(skimage.__file__).parent / "data/chelsea.png") as image:
         blob = codec.encode(image.convert("RGB").resize((1100, 640)))

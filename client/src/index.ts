@@ -51,7 +51,13 @@ const sizes = ({ width, height }: Size): [number, number] => [width, height];
 function targetSize(full: Size, width = full.width): Size {
   if (width >= full.width) return full;
   width = Math.max(1, Math.floor(width));
-  return { width, height: Math.max(1, Math.round((full.height * width) / full.width)) };
+  return { width, height: Math.max(1, rounded((full.height * width) / full.width)) };
+}
+
+/** Half to even, as Python does, whose markup has told the page this size. */
+function rounded(value: number): number {
+  const nearest = Math.round(value);
+  return value % 1 === 0.5 && nearest % 2 ? nearest - 1 : nearest;
 }
 
 /** Padded to whole latent pixels. */
