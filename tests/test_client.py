@@ -218,6 +218,26 @@ def test_decode__from_another_origin(browser, origin, blob):
     page.close()
 
 
+def test_decode__under_a_strict_policy(browser, origin):
+    """The one that ``client/README.md`` asks for."""
+    policy = (
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; "
+        "connect-src 'self'; worker-src 'self'"
+    )
+    page = browser.new_page()
+    page.route(
+        f"{origin}/",
+        lambda route: route.fulfill(
+            body="<p>", content_type="text/html", headers={"Content-Security-Policy": policy}
+        ),
+    )
+    page.goto(origin)
+    for name in ("alpha", "patched", "avif"):
+        blob = (CURRENT / f"{name}.limg").read_bytes()
+        assert decode(page, blob).size == codec.decode(blob).size
+    page.close()
+
+
 @pytest.mark.parametrize("file", ["worker", "decoder", "prior", "kernels"])
 def test_decode__of_a_client_that_lacks_a_file_fails_and_later_works(browser, origin, blob, file):
     page = browser.new_page()

@@ -109,6 +109,7 @@ async function drawPatches(
     );
     picture.putImageData(under, left, above);
   }
+  bitmap.close();
 }
 
 /** `alpha`: grey, of the full picture's size. */
@@ -116,6 +117,7 @@ function applyAlpha(picture: Canvas, alpha: ImageBitmap): void {
   const { width, height } = picture.canvas;
   const mask = canvas(width, height);
   mask.drawImage(alpha, 0, 0, width, height);
+  alpha.close();
   const levels = mask.getImageData(0, 0, width, height).data;
   const pixels = picture.getImageData(0, 0, width, height);
   for (let at = 0; at < levels.length; at += 4) pixels.data[at + 3] = levels[at]!;
@@ -126,6 +128,7 @@ async function drawn(bitmap: Promise<ImageBitmap>): Promise<Canvas> {
   const image = await bitmap;
   const context = canvas(image.width, image.height);
   context.drawImage(image, 0, 0);
+  image.close();
   return context;
 }
 

@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
-
 from training.__main__ import CLIENT
 from training.browser import FINER, pack_decoder, pack_prior, round_weights, twice
 
