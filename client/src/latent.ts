@@ -5,7 +5,7 @@ import { decodePalette } from "./palette";
 import type { Decoded, Prior } from "./prior";
 
 const LEVEL = 0.18215 ** 2;
-const POINTS = Array.from({ length: 9 }, (_, number) => number / 10 - 0.4);
+const POINTS = Array.from({ length: 9 }, (_, number) => 0.4 - number / 10);
 
 /** A picture as scaled SD 1.x latents; planes are (rows, columns). */
 export interface Latents {
@@ -38,7 +38,7 @@ export function readLatents(header: Header, chunks: Chunks, prior: Prior): Laten
     const decoded = prior.decode(coded, rows, columns, header.fineness);
     const step = 0.5 * 2 ** ((50 - header.fineness) / 25);
     const { symbols } = decoded;
-    const rounded = Float32Array.from(symbols, (symbol) => symbol * step);
+    const rounded = new Float32Array(symbols).map((symbol) => symbol * step);
     return { rows, columns, symbols, step, rounded, hints: hintsOf(decoded, step) };
   }
   const palette = chunks.get(PALETTE);
@@ -49,7 +49,7 @@ export function readLatents(header: Header, chunks: Chunks, prior: Prior): Laten
     columns,
     symbols: levels,
     step: noise * 12 ** 0.5, // A step's error is even: its variance step²/12.
-    rounded: Float32Array.from(levels, (level) => (level - 127.5) * LEVEL),
+    rounded: new Float32Array(levels).map((level) => (level - 127.5) * LEVEL),
     hints: new Float32Array(8 * rows * columns),
   };
 }
@@ -67,16 +67,22 @@ function hintsOf({ symbols, expected, spread }: Decoded, step: number): Float32A
 /**
  * Where in its cell a symbol's latent is on average when the prior has its way, in symbols from the
  * cell's middle, within ±0.4 (`quantize.centroid` in Python, which says more).
+ *
+ * Nine points, 0.1 apart, from the one nearest to the expected value on: `odds` is e^−distance there,
+ * and each point has `falloff` times the one before. Densities are multiples of `odds`, which may be
+ * tiny. Two exponentials instead of Python's eighteen: they would take a third of all the time.
  */
 function centroid(offset: number, spread: number): number {
-  const nearest = Math.max(0, (Math.abs(offset) - 0.4) / spread);
+  const odds = Math.exp((0.4 - Math.abs(offset)) / spread);
+  const falloff = Math.exp(-0.1 / spread);
   let total = 0;
   let moment = 0;
+  let share = 1;
   for (const point of POINTS) {
-    const distance = Math.abs(offset - point) / spread;
-    const density = Math.exp(nearest - distance) / (1 + Math.exp(-distance)) ** 2;
+    const density = share / (1 + odds * share) ** 2;
     total += density;
     moment += density * point;
+    share *= falloff;
   }
-  return moment / total;
+  return (Math.sign(offset) * moment) / total;
 }
