@@ -41,6 +41,7 @@ function spans(length: number, side: number): [number, number][] {
   ]);
 }
 
+/** What the network needs to decode a region at 1/`scale`. */
 export function tileOf(latents: Latents, inside: Region, scale: Scale): Tile {
   const { rows, columns, rounded, hints, step } = latents;
   const margin = MARGINS[scale];
