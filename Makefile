@@ -4,6 +4,8 @@
 # make benchmark-codec   ours beside JPEG, WebP, AVIF and JPEG XL; takes hours
 # make benchmark-delivery  beside other image apps for Django, which it installs
 # make build  sdist and wheel, in dist/
+# make client  the browser's decoder, into django_latentimg/static; needs Node
+# make client-test  its tests, against what Python decodes
 #
 # PYTHON makes the virtual environment, VENV is its folder, ADDRESS is where the demo serves,
 # PYTEST_ARGS goes to pytest, BENCHMARK_ARGS to the benchmark.
@@ -23,7 +25,7 @@ dev_installed := $(VENV)/.dev-installed
 postgres_answers := $(python) -m django dbshell --settings tests.settings_postgres \
 	-- --no-password --command "SELECT 1" >/dev/null 2>&1
 
-.PHONY: demo test lint build benchmark-codec benchmark-delivery
+.PHONY: demo test lint build client client-test benchmark-codec benchmark-delivery
 
 demo: $(demo_installed)
 	$(python) example_project/manage.py demo --address $(ADDRESS)
@@ -55,6 +57,12 @@ benchmark-delivery: $(dev_installed)
 
 build: $(dev_installed)
 	$(python) -m build
+
+client:
+	cd client && npm ci && npm run build
+
+client-test: $(dev_installed)
+	cd client && npm ci && PYTHON=$(abspath $(python)) npm test && npm run check
 
 # The stamps make every run but the first start at once. The interpreter is an order-only
 # prerequisite, because the age of what it links to means nothing.

@@ -21,7 +21,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "django_latentimg"
 NAME = "django-latentimg"
-FOREIGN = {"tests", "training", "benchmarks", "example_project"}
+FOREIGN = {"tests", "training", "benchmarks", "example_project", "client"}
 """Top-level folders that no distribution may hold."""
 
 
@@ -53,7 +53,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         ROOT,
         tree,
         ignore=shutil.ignore_patterns(
-            ".*", "__pycache__", "*.egg-info", "build", "dist", "runs", "var"
+            ".*", "__pycache__", "*.egg-info", "build", "dist", "runs", "var", "node_modules"
         ),
     )
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, cwd=tree)

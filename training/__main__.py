@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 WEIGHTS = Path(__file__).parent.parent / "django_latentimg/codec/weights"
+CLIENT = Path(__file__).parent.parent / "client/src"
 
 
 def main() -> None:
@@ -24,6 +25,7 @@ def main() -> None:
     export = commands.add_parser("export", help="write the bundled model from a run")
     export.add_argument("config", type=Path)
     commands.add_parser("graphs", help="write the bundled decoder's graphs for onnxruntime")
+    commands.add_parser("browser", help="write the prior and the decoder for browsers")
     validate = commands.add_parser("validate", help="measure a run on held-out photographs")
     validate.add_argument("config", type=Path)
     arguments = parser.parse_args()
@@ -59,6 +61,11 @@ def main() -> None:
         from .graphs import export_graphs
 
         export_graphs(WEIGHTS / "lite")
+        return
+    if arguments.command == "browser":
+        from .browser import export_browser
+
+        export_browser(CLIENT)
         return
     lpips = arguments.shared / "metrics/lpips_squeeze"
     if arguments.command == "perceive":

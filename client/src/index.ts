@@ -1,0 +1,169 @@
+/** A blob's picture, in the browser. */
+
+import { ALPHA, BlobError, type Header, IMAGE, PATCHES, unpack } from "./container";
+import integrityOfWeights from "./decoder.bin?integrity";
+import weightsUrl from "./decoder.bin?url";
+import integrityOfKernels from "./decoder/kernels.wasm?integrity";
+import kernelsUrl from "./decoder/kernels.wasm?url";
+import { SCALES, type Scale } from "./decoder/network";
+import { Pool } from "./decoder/pool";
+import { cut, tileOf } from "./decoder/tiles";
+import { decodePicture } from "./embedded";
+import { latentShape } from "./latent";
+import { blend, readPatches } from "./patches";
+import integrityOfPrior from "./prior.bin?integrity";
+import priorUrl from "./prior.bin?url";
+
+export { BlobError };
+
+/**
+ * The picture, `width` pixels wide or in full; never scaled up.
+ *
+ * A smaller picture comes from the smallest of the decoder's outputs that covers it, so it costs
+ * less. Rejects with `BlobError` where `blob` is damaged, with other errors where the decoder
+ * cannot be loaded, or the browser has no canvas of that size.
+ */
+export async function decode(blob: Uint8Array, width?: number): Promise<ImageBitmap> {
+  const { header, chunks } = unpack(blob);
+  const full = { width: header.width, height: header.height };
+  const target = targetSize(full, width);
+  const scale = chunks.has(IMAGE) ? 1 : SCALES.find((scale) => full.width >= scale * target.width)!;
+  const image = chunks.get(IMAGE);
+  const picture = image
+    ? await drawn(decodePicture(image, full.width, full.height))
+    : await decodeLatents(header, chunks, scale);
+
+  const patches = chunks.get(PATCHES);
+  if (patches) await drawPatches(picture, patches, header, scale);
+
+  const result = canvas(target.width, target.height);
+  const { width: right, height: bottom } = full;
+  result.drawImage(picture.canvas, 0, 0, right / scale, bottom / scale, 0, 0, ...sizes(target));
+  const alpha = chunks.get(ALPHA);
+  if (alpha) await applyAlpha(result, await decodePicture(alpha, full.width, full.height));
+  return result.canvas.transferToImageBitmap();
+}
+
+type Size = { width: number; height: number };
+type Canvas = OffscreenCanvasRenderingContext2D;
+const sizes = ({ width, height }: Size): [number, number] => [width, height];
+
+function targetSize(full: Size, width = full.width): Size {
+  if (width >= full.width) return full;
+  width = Math.max(1, Math.floor(width));
+  return { width, height: Math.max(1, rounded((full.height * width) / full.width)) };
+}
+
+/** Half to even, as Python does, whose markup has told the page this size. */
+function rounded(value: number): number {
+  const nearest = Math.round(value);
+  return value % 1 === 0.5 && nearest % 2 ? nearest - 1 : nearest;
+}
+
+/** Padded to whole latent pixels. */
+async function decodeLatents(
+  header: Header,
+  chunks: ReturnType<typeof unpack>["chunks"],
+  scale: Scale,
+): Promise<Canvas> {
+  const pool = await loadPool();
+  const latents = await pool.run(() => ({ task: { kind: "latents", header, chunks } }));
+  const { rows, columns } = latents;
+  const cell = 8 / scale;
+  const picture = canvas(columns * cell, rows * cell);
+  const draw = async (region: ReturnType<typeof cut>[number]) => {
+    const pixels = await pool.run(() => {
+      const tile = tileOf(latents, region, scale);
+      return { task: { kind: "tile", tile, rows, columns, scale }, transfer: [tile.inputs.buffer] };
+    });
+    const { left, top, right } = region;
+    picture.putImageData(new ImageData(pixels, (right - left) * cell), left * cell, top * cell);
+  };
+  await Promise.all(cut(latents, scale, pool.size).map(draw));
+  return picture;
+}
+
+async function drawPatches(
+  picture: Canvas,
+  payload: Uint8Array,
+  header: Header,
+  scale: number,
+): Promise<void> {
+  const [rows, columns] = latentShape(header);
+  const { patches, atlas, width, height } = readPatches(payload, 8 * columns, 8 * rows);
+  const bitmap = await decodePicture(atlas, width, height);
+  for (const { place, top } of patches) {
+    const size = { width: place.right - place.left, height: place.bottom - place.top };
+    const [left, right] = [place.left / scale, place.right / scale];
+    const [above, below] = [place.top / scale, place.bottom / scale];
+    const patch = canvas(right - left, below - above);
+    patch.drawImage(bitmap, 0, top, ...sizes(size), 0, 0, right - left, below - above);
+    const under = picture.getImageData(left, above, right - left, below - above);
+    blend(
+      under.data,
+      patch.getImageData(0, 0, right - left, below - above).data,
+      { left, top: above, right, bottom: below },
+      picture.canvas.width,
+      picture.canvas.height,
+      scale,
+    );
+    picture.putImageData(under, left, above);
+  }
+  bitmap.close();
+}
+
+/** `alpha`: grey, of the full picture's size. */
+function applyAlpha(picture: Canvas, alpha: ImageBitmap): void {
+  const { width, height } = picture.canvas;
+  const mask = canvas(width, height);
+  mask.drawImage(alpha, 0, 0, width, height);
+  alpha.close();
+  const levels = mask.getImageData(0, 0, width, height).data;
+  const pixels = picture.getImageData(0, 0, width, height);
+  for (let at = 0; at < levels.length; at += 4) pixels.data[at + 3] = levels[at]!;
+  picture.putImageData(pixels, 0, 0);
+}
+
+async function drawn(bitmap: Promise<ImageBitmap>): Promise<Canvas> {
+  const image = await bitmap;
+  const context = canvas(image.width, image.height);
+  context.drawImage(image, 0, 0);
+  image.close();
+  return context;
+}
+
+function canvas(width: number, height: number): Canvas {
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  if (!context) throw new Error("The browser gives no canvas of that size.");
+  context.imageSmoothingQuality = "high";
+  return context;
+}
+
+let loading: Promise<Pool> | undefined;
+
+/** Kept for the life of the page; whoever comes after a failure tries again. */
+async function loadPool(): Promise<Pool> {
+  const earlier = loading;
+  const failed = await earlier?.then(
+    ({ broken }) => broken,
+    () => true,
+  );
+  if (failed && loading === earlier) loading = undefined;
+  return (loading ??= createPool());
+}
+
+async function createPool(): Promise<Pool> {
+  const [kernels, weights, prior] = await Promise.all([
+    load(kernelsUrl, integrityOfKernels).then((code) => WebAssembly.compile(code)),
+    load(weightsUrl, integrityOfWeights),
+    load(priorUrl, integrityOfPrior),
+  ]);
+  return new Pool({ kernels, weights, prior });
+}
+
+/** Rejects where the file is not the one that this client was built with. */
+async function load(url: string, integrity: string): Promise<ArrayBuffer> {
+  const response = await fetch(new URL(url, import.meta.url), { integrity });
+  if (!response.ok) throw new Error(`${url}: ${response.status}`);
+  return response.arrayBuffer();
+}

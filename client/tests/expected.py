@@ -1,0 +1,121 @@
+"""What Python makes of blobs, for the client's tests: ``python client/tests/expected.py FOLDER``.
+
+Blobs are the golden ones and some photographs. Of each, in the folder: ``NAME.limg`` and, raw and
+little-endian where they are arrays:
+
+- ``NAME.json``: facts of the header;
+- with latents: ``NAME.symbols`` (int16), ``NAME.rounded`` and ``NAME.hints`` (float32); for each
+  scale S ``NAME.S.rgb``, the padded picture by the bundled decoder in float32 (uint8, height,
+  width, 3), and ``NAME.S.rounded.rgb``, by the decoder with the weights that the client has;
+- with patches: their places among the facts; ``NAME.atlas``, pixels; ``NAME.blended``, which is
+  ``NAME.1.rgb`` with the patches over it;
+- with an atlas, or kept as AVIF: ``NAME.stored`` and ``NAME.file``, the picture as it is stored and
+  as a file.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import skimage
+import torch
+from PIL import Image
+from torch import nn
+
+from django_latentimg import codec
+from django_latentimg.codec import container, embedded
+from django_latentimg.codec.lite import SCALES, LiteDecoder, load_networks
+from django_latentimg.codec.models import LITE_FOLDER, LiteModel
+from django_latentimg.codec.patches import FORMATS
+from training.browser import FINER, round_weights, twice
+
+GOLDEN = Path(__file__).parents[2] / "tests/golden"
+PHOTOGRAPHS = [("chelsea.png", 25), ("chelsea.png", 75), ("coffee.png", 50), ("astronaut.png", 10)]
+SIDE = 320
+"""Photographs are cropped to it, so that the tests stay short."""
+
+
+def write(folder: Path, name: str, blob: bytes, decoders: dict[str, LiteModel]) -> None:
+    latent = codec.Latent.from_bytes(blob)
+    facts = {
+        "width": latent.width,
+        "height": latent.height,
+        "quality": latent.quality,
+        "fineness": latent.fineness,
+        "model": latent.model,
+        "has_latents": latent.has_latents,
+    }
+    (folder / f"{name}.limg").write_bytes(blob)
+    if latent.has_latents:
+        rounded, hints = latent.rounded(), latent.hints()
+        facts |= {"step": latent.step, "rows": rounded.shape[1], "columns": rounded.shape[2]}
+        (folder / f"{name}.symbols").write_bytes(latent.symbols().astype("<i2").tobytes())
+        (folder / f"{name}.rounded").write_bytes(rounded.tobytes())
+        (folder / f"{name}.hints").write_bytes(hints.tobytes())
+        for ending, decoder in decoders.items():
+            for scale in SCALES:
+                rgb = decoder.decode(rounded, hints, step=latent.step, scale=scale)
+                (folder / f"{name}.{scale}{ending}").write_bytes(rgb.tobytes())
+    if not latent.has_latents:
+        stored = container.unpack(blob)[1][container.IMAGE]
+        write_stored(folder, name, stored, latent.width, latent.height)
+    patches = latent.patches()
+    if patches:
+        count = len(patches.boxes)
+        stored = container.unpack(blob)[1][container.PATCHES][1 + 8 * count :]
+        width = max(box.right - box.left for box in patches.boxes)
+        height = sum(box.bottom - box.top for box in patches.boxes)
+        write_stored(folder, name, stored, width, height)
+        atlas = embedded.decode(stored, FORMATS, width, height)
+        (folder / f"{name}.atlas").write_bytes(atlas.tobytes())
+        blended = patches.blend(decoders[".rgb"].decode(rounded, hints, step=latent.step))
+        (folder / f"{name}.blended").write_bytes(blended.tobytes())
+        facts["patches"] = patches.boxes
+    (folder / f"{name}.json").write_text(json.dumps(facts))
+
+
+def write_stored(folder: Path, name: str, stored: bytes, width: int, height: int) -> None:
+    (folder / f"{name}.stored").write_bytes(stored)
+    (folder / f"{name}.file").write_bytes(embedded.whole(stored, width, height))
+
+
+def float32(decoder: LiteDecoder) -> LiteModel:
+    model = LiteModel(nn.ModuleDict({"decoder": decoder}))
+    model.bfloat16 = False
+    return model
+
+
+def with_rounded_weights() -> LiteDecoder:
+    decoder = load_networks(LITE_FOLDER)["decoder"]
+    assert isinstance(decoder, LiteDecoder)
+    for module in decoder.modules():
+        if isinstance(module, nn.Conv2d):
+            weight = module.weight.numpy(force=True)
+            inputs = weight.shape[1]
+            levels, scale = round_weights(twice(weight) if module is decoder.enter else weight)
+            rounded = levels * scale[:, None, None, None]
+            if module is decoder.enter:
+                rounded = rounded[:, :inputs] + rounded[:, 16 : 16 + inputs] / FINER
+            module.weight.data = torch.from_numpy(rounded)
+    return decoder
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    networks = load_networks(LITE_FOLDER)
+    decoders = {
+        ".rgb": float32(networks["decoder"]),
+        ".rounded.rgb": float32(with_rounded_weights()),
+    }
+    for path in sorted(GOLDEN.glob("v*/*.limg")):
+        write(folder, f"{path.parent.name}-{path.stem}", path.read_bytes(), decoders)
+    data = Path(skimage.__file__).parent / "data"
+    for file, quality in PHOTOGRAPHS:
+        with Image.open(data / file) as image:
+            photograph = image.convert("RGB").crop((0, 0, SIDE, min(SIDE, image.height)))
+        blob = codec.encode(photograph, quality=quality)
+        write(folder, f"{Path(file).stem}-{quality}", blob, decoders)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
