@@ -41,6 +41,11 @@ test: $(dev_installed)
 	else \
 		echo "PostgreSQL does not answer: its round of tests is left out."; \
 	fi
+	@if command -v npm >/dev/null; then \
+		$(MAKE) client-test; \
+	else \
+		echo "There is no Node: the client's own tests are left out."; \
+	fi
 
 lint: $(dev_installed)
 	$(python) -m ruff check

@@ -32,5 +32,6 @@ export default defineConfig({
       output: { entryFileNames: "latentimg.js" },
     },
   },
-  test: { globalSetup: "tests/setup.ts" },
+  // How long a test takes is the machine's affair.
+  test: { globalSetup: "tests/setup.ts", testTimeout: 300_000 },
 });
