@@ -1,6 +1,7 @@
 """Pages whose pictures the browser decodes, in Chromium, and what it asks the site for."""
 
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -44,8 +45,8 @@ pytestmark = [
 PATIENCE = 60
 """Seconds for what takes one on an idle machine."""
 
-HEAD = """{% load latentimg %}<!doctype html><html lang="en"><meta charset="utf-8"><title>Cats</title>
-<meta name="viewport" content="width=device-width">
+HEAD = """{% load latentimg %}<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Cats</title><meta name="viewport" content="width=device-width">
 <link rel="stylesheet" href="/style.css">"""
 STYLE = """
 img { display: block; max-width: 100%; height: auto }
@@ -64,20 +65,24 @@ PAGES = {
     "far": f'{HEAD}{{% latent_client %}}<main><p>Below<div class="far">{CARD}</div></main>',
     "small": f"{HEAD}{{% latent_client %}}<main>{CARD.replace('sizes', 'width=100 data_sizes')}",
     "fixed": f"{HEAD}{{% latent_client %}}<main>{CARD.replace('sizes', 'width=400 data_sizes')}",
-    "script": f"""{HEAD}{{% latent_client %}}<script src="/listen.js"></script><main>{CARD}</main>""",
+    "script": f'{HEAD}{{% latent_client %}}<script src="/listen.js"></script><main>{CARD}</main>',
     "unchanged": f"{HEAD}{{% latent_client service_worker=True %}}"
     f"<main>{CARDS.replace('client=True', '')}</main>",
 }
 LISTEN = """
 window.loads = [];
-document.addEventListener("load", ({ target }) => window.loads.push(target.naturalWidth), true);
+document.addEventListener("load", ({ target }) => {
+    if (target instanceof HTMLImageElement) window.loads.push(target.naturalWidth);
+}, true);
 """
 
 
 def policy() -> str:
     """The one that the documentation asks for."""
     text = (ROOT / "docs/client.md").read_text()
-    match = re.search(r"^    Content-Security-Policy: ((?:.+\n)(?:      .+\n)*)", text, re.MULTILINE)
+    match = re.search(
+        r"^    Content-Security-Policy: ((?:.+\n)(?:      .+\n)*)", text, re.MULTILINE
+    )
     assert match
     return " ".join(match[1].split())
 
@@ -112,14 +117,15 @@ class Site:
     def __init__(self) -> None:
         application = StaticFilesHandler(get_wsgi_application())
         self.asked: list[str] = []
-        self.answers: dict[str, Callable[[], None]] = {}
-        """By a part of the path: what happens before the answer."""
+        self.faults: dict[str, Callable[[], bytes | None]] = {}
+        """By a part of the path: what is done first, or answered instead; no bytes are a 404."""
 
         def record(environ: Any, start: Any) -> Any:
             self.asked.append(environ["PATH_INFO"])
-            for part, happens in self.answers.items():
-                if part in environ["PATH_INFO"]:
-                    happens()
+            for part, fault in self.faults.items():
+                if part in environ["PATH_INFO"] and (content := fault()) is not None:
+                    start("200 OK" if content else "404 Not Found", [])
+                    return [content]
             return application(environ, start)
 
         self.server = ThreadedWSGIServer(("127.0.0.1", 0), Quiet)
@@ -214,8 +220,8 @@ class Visit:
             """
             Object.defineProperty(Navigator.prototype, "deviceMemory", { get: () => 8 });
             window.violations = [];
-            document.addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) =>
-                window.violations.push(`${violatedDirective} ${blockedURI}`));
+            document.addEventListener("securitypolicyviolation", (event) =>
+                window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
             window.shifts = [];
             new PerformanceObserver((list) => {
                 for (const entry of list.getEntries()) window.shifts.push(entry.value);
@@ -286,6 +292,13 @@ def visit(browser: Any, site: Site) -> Iterator[Callable[..., Visit]]:
         visited.close()
 
 
+def until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def mean_difference(one: Image.Image, other: Image.Image) -> float:
     assert one.size == other.size
     pixels, others = (np.asarray(image.convert("RGBA"), float) for image in (one, other))
@@ -332,3 +345,330 @@ def test_page__decodes_every_picture_and_downloads_each_once(site, visit):
         image.evaluate("(image, id) => { image.id = id }", f"i{number}")
         expected = codec.decode(cat(number), width=400, engine="onnxruntime")
         assert mean_difference(visited.shows(f"#i{number}"), expected) < 0.5
+
+
+def test_page__decodes_where_a_place_has_a_fixed_width(site, visit):
+    hang(cat())
+    visited = visit(decodes(), device_scale_factor=2)
+    visited.open("fixed")
+    visited.wait()
+    assert site.pictures() == ["limg"]
+    assert visited.boxes()[0]["width"] == 400
+    assert visited.shows().width == 400
+
+
+def test_page__decodes_transparency(site, visit):
+    hang(cat(0, "RGBA"))
+    visited = visit(decodes())
+    visited.open("card")
+    visited.wait()
+    assert site.pictures() == ["limg"]
+    expected = codec.decode(cat(0, "RGBA"), width=400, engine="onnxruntime")
+    alphas = [np.asarray(image.getchannel("A"), int) for image in (visited.shows(), expected)]
+    assert np.abs(alphas[0] - alphas[1]).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["grid", "fixed", "wide"])
+def test_page__looks_and_sounds_the_same_before_and_after(site, visit, name):
+    hang(cat(0), cat(1))
+    seen = []
+    for visitor in (None, decodes()):
+        visited = visit(visitor)
+        visited.page.add_init_script(
+            "addEventListener('DOMContentLoaded', () => { window.before = [...document.images].map("
+            "(image) => image.getBoundingClientRect().toJSON()) })"
+        )
+        page = visited.open(name)
+        visited.wait()
+        assert page.evaluate("window.before") == visited.boxes()
+        seen.append((visited.boxes(), page.locator("main").aria_snapshot()))
+    assert seen[0] == seen[1]
+    assert "Cat 0" in seen[0][1] or "A cat" in seen[0][1]
+    assert "limg" in site.pictures()
+
+
+def test_page__tells_its_scripts_of_the_decoded_picture_alone(site, visit):
+    hang(cat())
+    visited = visit(decodes())
+    visited.open("script")
+    visited.wait()
+    assert visited.page.evaluate("window.loads") == [400]
+
+
+def test_page__small_pictures_are_downloaded(site, visit):
+    """Where a rendition has fewer bytes than its blob."""
+    hang(cat())
+    visited = visit(decodes())
+    visited.open("small")
+    visited.wait()
+    assert site.pictures() == ["avif"]
+
+
+def test_page__below_the_fold_nothing_is_fetched(site, visit):
+    hang(cat())
+    visited = visit(decodes())
+    page = visited.open("far")
+    page.wait_for_timeout(1000)
+    assert site.pictures() == []
+    page.locator("img").scroll_into_view_if_needed()
+    visited.wait()
+    assert site.pictures() == ["limg"]
+
+
+def test_page__decodes_nothing_that_was_scrolled_away(site, visit):
+    hang(cat())
+    arrives = threading.Event()
+    site.faults[".limg.limg"] = lambda: arrives.wait(PATIENCE) and None
+    visited = visit(decodes())
+    page = visited.open("far")
+    page.locator("img").scroll_into_view_if_needed()
+    with page.expect_response("**/*.limg"):
+        page.wait_for_timeout(300)
+        page.evaluate("scrollTo(0, 0)")
+        page.wait_for_timeout(300)
+        arrives.set()
+    page.wait_for_timeout(1000)
+    assert page.evaluate("document.images[0].currentSrc").endswith("#stand-in")
+    assert "decoder" not in site.of_client()
+    page.locator("img").scroll_into_view_if_needed()
+    visited.wait()
+    assert site.pictures() == ["limg"]  # The second time from the browser's cache.
+
+
+def test_page__decodes_few_at_once_and_the_nearest_first(site, visit):
+    hang(*map(cat, range(5)))
+    asked, arrives = threading.Semaphore(0), threading.Semaphore(0)
+
+    def hold() -> None:
+        asked.release()
+        arrives.acquire(timeout=PATIENCE)
+
+    site.faults[".limg.limg"] = hold
+    visited = visit(decodes(), viewport={"width": 800, "height": 700})
+    # The middle of the screen is in the third card.
+    visited.open("grid")
+    order = []
+    for _ in range(5):
+        assert asked.acquire(timeout=PATIENCE)
+        order = [path for path in site.asked if path.endswith(".limg.limg")]
+        visited.page.wait_for_timeout(200)
+        running = [path for path in site.asked if path.endswith(".limg.limg")]
+        assert len(running) <= 2 + len(order)
+        arrives.release()
+    visited.wait()
+    numbers = [int(re.search(r"photos/(\d)", path)[1]) for path in order]
+    assert numbers[0] == 1
+    assert set(numbers[:2]) == {0, 1}
+    assert numbers[-1] == 4
+
+
+def test_page__decodes_again_where_a_picture_grows(site, visit):
+    with Image.open(Path(skimage.__file__).parent / "data/chelsea.png") as image:
+        hang(codec.encode(image.convert("RGB").resize((640, 400)), effort=0))
+    visited = visit(decodes(), viewport={"width": 400, "height": 640})
+    page = visited.open("wide")
+    visited.wait()
+    first = visited.shows().width
+    assert 300 < first < 400
+    page.set_viewport_size({"width": 640, "height": 400})
+    until(lambda: visited.shows().width > first)
+    larger = visited.shows().width
+    assert larger > 600
+    assert site.pictures() == ["limg"]
+    page.set_viewport_size({"width": 400, "height": 640})
+    page.wait_for_timeout(500)
+    assert visited.shows().width == larger
+
+
+def test_page__pictures_that_a_script_adds_or_copies(site, visit):
+    hang(cat())
+    visited = visit(decodes())
+    page = visited.open("card")
+    visited.wait()
+    page.evaluate(
+        """() => {
+            const picture = document.querySelector("picture");
+            document.querySelector("main").append(picture.cloneNode(true));
+            const html = picture.outerHTML.replace(/<source data-latent[^>]*>/, "");
+            document.querySelector("main").insertAdjacentHTML("beforeend", html);
+        }"""
+    )
+    visited.wait()
+    assert len(visited.boxes()) == 3
+    assert site.pictures() == ["limg"]
+    assert page.evaluate(
+        "[...document.images].every(({ currentSrc }) => /^blob:/.test(currentSrc))"
+    )
+
+
+def test_page__is_printed_with_renditions_of_what_is_not_decoded_yet(site, visit):
+    hang(cat())
+    visited = visit(decodes())
+    page = visited.open("far")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.locator("img").scroll_into_view_if_needed()
+    visited.wait()
+    assert site.pictures() == ["avif"]
+
+
+# What can go wrong: the rendition is shown, and each is downloaded once.
+
+
+def test_page__save_data(site, visit):
+    hang(cat())
+    visited = visit(decodes())
+    visited.page.add_init_script(
+        "Object.defineProperty(NetworkInformation.prototype, 'saveData', { get: () => true })"
+    )
+    visited.open("card")
+    visited.wait()
+    assert site.pictures() == ["avif"]
+
+
+@pytest.mark.parametrize("content", [b"", b"damaged", cat()[:-1] + b"!"])
+def test_page__blob_is_missing_or_damaged(site, visit, content):
+    hang(cat(0), cat(1))
+    site.faults["photos/0.png"] = lambda: content if site.asked[-1].endswith(".limg.limg") else None
+    visited = visit(decodes())
+    visited.open("grid")
+    visited.wait()
+    assert site.pictures() == ["avif", "limg", "limg"]
+    assert visited.visitor() == decodes()
+
+
+@pytest.mark.parametrize("file", ["page", "part", "worker", "decoder", "prior", "kernels"])
+def test_page__a_file_of_the_decoder_is_missing(site, visit, file):
+    hang(cat(0), cat(1))
+    site.faults[f"client/{file}-"] = lambda: b""
+    visited = visit(decodes())
+    visited.open("grid")
+    visited.wait()
+    assert site.pictures().count("avif") == 2
+    assert site.pictures().count("limg") <= 2
+    visited.page.wait_for_function("() => JSON.parse(localStorage.latentimg).digest === ''")
+    # And the next page does not try.
+    site.asked.clear()
+    visited.open("grid")
+    visited.wait()
+    assert "limg" not in site.pictures()
+    assert site.of_client() <= {"loader"}
+
+
+@pytest.mark.parametrize("late", [".limg.limg", "client/decoder-"])
+def test_page__takes_too_long(site, visit, late):
+    hang(cat())
+    arrives = threading.Event()
+    site.faults[late] = lambda: arrives.wait(PATIENCE) and None
+    visited = visit(decodes())
+    visited.open("card")
+    visited.wait()
+    assert site.pictures() == ["avif", "limg"]
+    arrives.set()
+    visited.page.wait_for_timeout(1000)
+    assert visited.page.evaluate("document.images[0].currentSrc").endswith(".avif")
+    assert site.pictures() == ["avif", "limg"]
+
+
+# How the decoder gets there
+
+
+def test_page__counts_renditions(site, visit):
+    hang(cat(0), cat(1))
+    visited = visit()
+    visited.open("grid")
+    visited.wait()
+    visited.open("card")
+    visited.wait()
+    visited.page.goto(f"{site.url}/style.css")
+    assert visited.visitor()["seen"] == 3
+
+
+def test_page__after_many_renditions_the_decoder_is_fetched_for_the_next_page(site, visit):
+    hang(cat(0), cat(1))
+    visited = visit({"seen": 200, "digest": "", "pace": 0})
+    visited.open("grid")
+    visited.wait()
+    visited.page.wait_for_function("() => JSON.parse(localStorage.latentimg).digest !== ''")
+    assert site.pictures() == ["avif", "avif"]
+    assert visited.visitor()["digest"] == digest()
+    assert visited.visitor()["pace"] > 0
+    visited.page.evaluate("visitor => { localStorage.latentimg = visitor }", json.dumps(decodes()))
+    site.asked.clear()
+    visited.open("card")
+    visited.wait()
+    assert site.pictures() == [] or site.pictures() == ["limg"]
+    assert site.pictures() == ["limg"]
+
+
+def test_page__a_decoder_that_fails_at_first_is_not_tried_on_every_page(site, visit):
+    hang(cat())
+    site.faults["client/decoder-"] = lambda: b""
+    visited = visit({"seen": 200, "digest": "", "pace": 0})
+    visited.open("card")
+    visited.wait()
+    visited.page.wait_for_function("() => JSON.parse(localStorage.latentimg).seen === 0")
+    assert visited.visitor()["digest"] == ""
+    assert site.pictures() == ["avif"]
+
+
+# The service worker
+
+
+def registered(site: Site, visit: Callable[..., Visit], visitor: dict[str, Any]) -> Visit:
+    """With the site's service worker at work."""
+    visited = visit(visitor)
+    page = visited.open("unchanged")
+    page.wait_for_function("() => navigator.serviceWorker.controller")
+    until(lambda: page.evaluate("async () => !!await caches.match('/visitor')"))
+    site.asked.clear()
+    return visited
+
+
+def test_service_worker__decodes_for_pages_that_know_nothing_of_it(site, visit):
+    hang(cat(0), cat(1))
+    visited = registered(site, visit, decodes(pace=1))
+    # What the page has got before is in the browser's cache.
+    hang(cat(2), cat(3))
+    visited.open("unchanged")
+    visited.wait()
+    assert site.pictures() == ["limg", "limg"]
+    assert visited.page.evaluate("document.images[0].currentSrc").endswith(".avif")
+    expected = codec.decode(cat(2), width=400, engine="onnxruntime")
+    assert mean_difference(visited.shows(), expected) < 0.5
+
+
+@pytest.mark.parametrize("visitor", [{}, decodes(digest="other")])
+def test_service_worker__leaves_renditions_to_who_has_no_decoder(site, visit, visitor):
+    hang(cat(0))
+    visited = registered(site, visit, visitor or {"seen": 1})
+    hang(cat(1))
+    visited.open("unchanged")
+    visited.wait()
+    assert site.pictures() == ["avif"]
+
+
+@pytest.mark.parametrize("file", [".limg.limg", "client/decoder-"])
+def test_service_worker__gives_the_rendition_where_decoding_fails(site, visit, file):
+    hang(cat(0))
+    visited = visit({"seen": 1})
+    site.faults[file] = lambda: b""
+    visited = registered(site, visit, decodes(pace=1))
+    hang(cat(1))
+    visited.open("unchanged")
+    visited.wait()
+    assert site.pictures() == ["avif", "limg"]
+
+
+# What it costs
+
+
+def test_client__is_small():
+    """Beside the decoder: what pages fetch that do not decode, and all of it."""
+
+    def packed(*patterns: str) -> int:
+        files = [file for pattern in patterns for file in STATIC.glob(pattern)]
+        assert files
+        return sum(len(gzip.compress(file.read_bytes())) for file in files)
+
+    assert packed("loader.js") < 3 * 1024
+    assert packed("*.js") < 20 * 1024

@@ -38,6 +38,10 @@ export function release({ source }: Claim): void {
   source.remove();
 }
 
+export function isReleased({ source }: Claim): boolean {
+  return !source.parentElement;
+}
+
 /** All that show nothing yet. */
 export function releaseAll(claims: Claims): void {
   for (const image of document.querySelectorAll<HTMLImageElement>(IMAGES)) {

@@ -2,7 +2,7 @@
 
 import { BlobError, decode } from "../decode";
 import { blobWidth } from "./addresses";
-import { type Claim, type Claims, release, show } from "./claims";
+import { type Claim, type Claims, isReleased, release, show } from "./claims";
 import { LEAST_SHARE } from "./decision";
 import { toFile } from "./file";
 import { shownWidth, TOLERANCE, widthFor } from "./widths";
@@ -84,7 +84,7 @@ export class Gallery {
 
   private async draw(claim: Claim, blob: Uint8Array, width: number): Promise<void> {
     const file = await inTime(decode(blob, width).then(toFile));
-    if (this.over && !claim.shown) return; // The rendition is on its way.
+    if (isReleased(claim)) return;
     show(claim, URL.createObjectURL(file), width);
     claim.shown = width;
   }
@@ -109,9 +109,9 @@ export class Gallery {
 }
 
 /** Whether it shows nothing, or less than its place has come to want. */
-function lacks({ image, blob, shown }: Claim): boolean {
-  const wanted = Math.min(shownWidth(image), blobWidth(blob));
-  return wanted > shown * TOLERANCE;
+function lacks(claim: Claim): boolean {
+  const wanted = Math.min(shownWidth(claim.image), blobWidth(claim.blob));
+  return !isReleased(claim) && wanted > claim.shown * TOLERANCE;
 }
 
 /** CSS pixels from the middle of the screen. */
