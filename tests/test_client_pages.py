@@ -9,7 +9,8 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ import skimage
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.core.wsgi import get_wsgi_application
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.template import engines
 from django.urls import include, path
 from PIL import Image
@@ -46,7 +48,8 @@ PATIENCE = 60
 """Seconds for what takes one on an idle machine."""
 
 HEAD = """{% load latentimg %}<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Cats</title><meta name="viewport" content="width=device-width">
+<html lang="en"><meta charset="utf-8"><title>Cats</title>
+<meta name="viewport" content="width=device-width">
 <link rel="stylesheet" href="/style.css">"""
 STYLE = """
 img { display: block; max-width: 100%; height: auto }
@@ -84,14 +87,22 @@ def policy() -> str:
         r"^    Content-Security-Policy: ((?:.+\n)(?:      .+\n)*)", text, re.MULTILINE
     )
     assert match
-    return " ".join(match[1].split())
+    return " ".join(match[1].split()).replace("'self'", f"'self'{Site.statics}")
 
 
-def page(request: HttpRequest, name: str) -> HttpResponse:
-    template = engines["django"].from_string(PAGES[name])
-    response = HttpResponse(template.render({"products": Site.products}))
+def page(request: HttpRequest, name: str) -> HttpResponseBase:
+    html = engines["django"].from_string(PAGES[name]).render({"products": Site.products})
+    slowly = "slowly" in request.GET
+    response = StreamingHttpResponse(in_pieces(html)) if slowly else HttpResponse(html)
     response.headers["Content-Security-Policy"] = policy()
     return response
+
+
+def in_pieces(html: str) -> Iterator[str]:
+    """A browser draws what it has, several times within a picture."""
+    for piece in re.split("(?=<picture|<source|<img)", html):
+        yield piece
+        time.sleep(0.1)
 
 
 urlpatterns = [
@@ -113,6 +124,8 @@ class Site:
 
     products: list[Product] = []
     """Of every page."""
+    statics = ""
+    """What the policy says of static files of another origin."""
 
     def __init__(self) -> None:
         application = StaticFilesHandler(get_wsgi_application())
@@ -177,7 +190,7 @@ def cat(number: int = 0, mode: str = "RGB") -> bytes:
 @pytest.fixture
 def site(media: Path) -> Iterator[Site]:
     site = Site()
-    Site.products = []
+    Site.products, Site.statics = [], ""
     yield site
     site.close()
 
@@ -345,6 +358,37 @@ def test_page__decodes_every_picture_and_downloads_each_once(site, visit):
         image.evaluate("(image, id) => { image.id = id }", f"i{number}")
         expected = codec.decode(cat(number), width=400, engine="onnxruntime")
         assert mean_difference(visited.shows(f"#i{number}"), expected) < 0.5
+
+
+def test_page__decodes_pictures_that_arrive_in_pieces(site, visit):
+    hang(*map(cat, range(3)))
+    visited = visit(decodes())
+    visited.open("grid?slowly")
+    visited.wait()
+    assert site.pictures() == ["limg"] * 3
+
+
+def test_page__decodes_with_static_files_of_another_host(site, visit, settings):
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+        def end_headers(self) -> None:
+            self.send_header("Access-Control-Allow-Origin", "*")
+            super().end_headers()
+
+    files = partial(Handler, directory=STATIC.parent.parent)
+    with ThreadingHTTPServer(("127.0.0.1", 0), files) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        settings.STATIC_URL = f"http://127.0.0.1:{server.server_port}/"
+        Site.statics = f" {settings.STATIC_URL} blob:"
+        hang(cat())
+        visited = visit(decodes())
+        visited.open("card")
+        visited.wait()
+        server.shutdown()
+    assert site.pictures() == ["limg"]
+    assert site.of_client() == set()
 
 
 def test_page__decodes_where_a_place_has_a_fixed_width(site, visit):

@@ -2,7 +2,7 @@
 
 /** What is remembered of somebody who visits the site. */
 export interface Visitor {
-  /** Renditions that were shown since the decoder was last tried. */
+  /** Renditions that were shown since the decoder was last tried, not counting small ones. */
   seen: number;
   /** Digest of the decoder's files that were fetched, and are in the browser's cache. */
   digest: string;
@@ -30,12 +30,6 @@ export const SLOWEST = 1500;
 
 /** GiB. Each of up to four workers takes 50 MB. */
 const LEAST_MEMORY = 4;
-
-/**
- * Of the blob's width. AVIF half as wide takes 1.2 times the blob's bytes, and 0.6 times if it has
- * a quarter of the width (the same photographs), so small renditions are downloaded.
- */
-export const LEAST_SHARE = 0.5;
 
 /** Decode; or fetch and try the decoder for the next pages; or neither. */
 export function decide(

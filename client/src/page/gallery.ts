@@ -1,9 +1,8 @@
 /** Decodes what is on the screen or about to be. */
 
 import { BlobError, decode } from "../decode";
-import { blobWidth } from "./addresses";
+import { blobWidth, isWorthDecoding } from "./addresses";
 import { type Claim, type Claims, isReleased, release, show } from "./claims";
-import { LEAST_SHARE } from "./decision";
 import { toFile } from "./file";
 import { shownWidth, TOLERANCE, widthFor } from "./widths";
 
@@ -68,7 +67,7 @@ export class Gallery {
   private async attend(claim: Claim): Promise<void> {
     const full = blobWidth(claim.blob);
     const width = widthFor(shownWidth(claim.image), full);
-    if (!claim.shown && width < LEAST_SHARE * full) return this.leave(claim);
+    if (!claim.shown && !isWorthDecoding(width, full)) return this.leave(claim);
     this.busy.add(claim);
     try {
       const blob = await fetchBlob(claim.blob);

@@ -6,7 +6,7 @@
 
 import digest from "virtual:digest";
 import pageFile from "virtual:page";
-import { readRendition } from "./addresses";
+import { isWorthDecoding, readRendition } from "./addresses";
 import { type Claim, claim, type Claims, hideStandIns, IMAGES, releaseAll } from "./claims";
 import { decide, thisDevice } from "./decision";
 import { forgetDecoder, recall, remember } from "./memory";
@@ -48,11 +48,14 @@ function decodePictures(): void {
   addEventListener("beforeprint", () => releaseAll(claims));
 }
 
+/** Those for which blobs could have been downloaded. */
 function countRenditions(): void {
-  const shown = [...document.images].filter(
-    ({ complete, naturalWidth, currentSrc }) =>
-      complete && naturalWidth && readRendition(currentSrc),
-  );
+  const shown = [...document.images].filter(({ complete, naturalWidth, currentSrc }) => {
+    const rendition = readRendition(currentSrc);
+    return (
+      rendition && complete && naturalWidth && isWorthDecoding(rendition.width, rendition.full)
+    );
+  });
   remember({ seen: recall().seen + shown.length });
 }
 

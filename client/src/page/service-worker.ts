@@ -4,8 +4,8 @@ import digest from "virtual:digest";
 import { type Equipment, performer } from "../decoder/tasks";
 import { MOST_WORKERS } from "../decoder/pool";
 import { decoder, type Runner } from "../picture";
-import { readRendition, type Rendition } from "./addresses";
-import { decide, LEAST_SHARE, thisDevice, type Visitor } from "./decision";
+import { isWorthDecoding, readRendition, type Rendition } from "./addresses";
+import { decide, thisDevice, type Visitor } from "./decision";
 import { toFile } from "./file";
 
 /** Milliseconds for a picture, its blob included. */
@@ -50,7 +50,7 @@ scope.addEventListener("fetch", (event) => {
   const { request } = event;
   if (willing === false || failed || request.destination !== "image") return;
   const rendition = readRendition(request.url);
-  if (!rendition || rendition.width < LEAST_SHARE * rendition.full) return;
+  if (!rendition || !isWorthDecoding(rendition.width, rendition.full)) return;
   event.respondWith(answer(request, rendition));
 });
 

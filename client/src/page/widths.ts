@@ -10,7 +10,7 @@ export const TOLERANCE = 1.1;
  * decoder's outputs nearly covers it, that one, for the next takes up to four times as long.
  */
 export function widthFor(wanted: number, full: number): number {
-  const outputs = SCALES.map((scale) => Math.ceil(full / scale));
+  const outputs = SCALES.map((scale) => Math.floor(full / scale));
   const nearly = outputs.find((output) => output <= wanted && wanted <= output * TOLERANCE);
   return nearly ?? Math.min(Math.ceil(wanted), full);
 }
