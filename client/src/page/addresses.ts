@@ -33,7 +33,7 @@ export function blobWidth(url: string): number {
 }
 
 /**
- * AVIF half as wide as a blob takes 1.2 times the blob's bytes, and 0.6 times if it has a quarter of
+ * AVIF half as wide as a blob takes 1.4 times the blob's bytes, and 0.6 times if it has a quarter of
  * the width (the photographs of `BREAK_EVEN`), so small renditions are downloaded.
  */
 const LEAST_SHARE = 0.5;
