@@ -1,37 +1,80 @@
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
-import type { Plugin } from "vite";
+import { readdirSync, readFileSync } from "node:fs";
+import type { Plugin, UserConfig } from "vite";
 import { defineConfig } from "vitest/config";
 
-/** `import integrity from "./file?integrity"`: what `fetch` compares the file with. */
-const integrity: Plugin = {
-  name: "integrity",
-  enforce: "pre",
-  load(id) {
-    const [file, query] = id.split("?");
-    if (query !== "integrity") return null;
-    const digest = createHash("sha384").update(readFileSync(file!)).digest("base64");
-    return `export default "sha384-${digest}"`;
-  },
+const OUT = "../django_latentimg/static/django_latentimg/client";
+const DECODER = ["src/decoder.bin", "src/prior.bin", "src/decoder/kernels.wasm"];
+
+const sha384 = (...files: string[]) => {
+  const hash = createHash("sha384");
+  for (const file of files) hash.update(readFileSync(file));
+  return hash.digest("base64");
 };
 
-export default defineConfig({
+/** A module `name` whose default export is a text. */
+const text = (name: RegExp, content: (id: string) => string): Plugin => ({
+  name: String(name),
+  enforce: "pre",
+  resolveId: (id) => (id.startsWith("virtual:") && name.test(id) ? id : null),
+  load: (id) => (name.test(id) ? `export default ${JSON.stringify(content(id))}` : null),
+});
+
+const plugins = () => [
+  // What `fetch` compares the file with.
+  text(/\?integrity$/, (id) => `sha384-${sha384(id.split("?")[0]!)}`),
+  text(/^virtual:digest$/, () => sha384(...DECODER).slice(0, 12)),
+  text(/^virtual:page$/, () => readdirSync(OUT).find((file) => file.startsWith("page-"))!),
+];
+
+const common = {
   base: "./", // Django knows where static files are served, the build does not.
-  plugins: [integrity],
-  worker: { format: "es", plugins: () => [integrity] },
-  build: {
-    target: "es2022",
-    outDir: "../django_latentimg/static/django_latentimg/client",
-    emptyOutDir: true,
-    assetsDir: "",
-    assetsInlineLimit: 0,
-    modulePreload: false,
-    rolldownOptions: {
-      input: "src/index.ts",
-      preserveEntrySignatures: "strict",
-      output: { entryFileNames: "latentimg.js" },
-    },
-  },
+  plugins: plugins(),
+  worker: { format: "es", plugins },
   // How long a test takes is the machine's affair.
   test: { globalSetup: "tests/setup.ts", testTimeout: 300_000 },
+} satisfies UserConfig & { test: object };
+
+const build = {
+  target: "es2022",
+  outDir: OUT,
+  assetsDir: "",
+  assetsInlineLimit: 0,
+  modulePreload: false,
+} as const;
+
+/** Modules. Only what templates and other programs name keeps its name. */
+const modules = defineConfig({
+  ...common,
+  build: {
+    ...build,
+    emptyOutDir: true,
+    rolldownOptions: {
+      input: {
+        latentimg: "src/latentimg.ts",
+        page: "src/page/page.ts",
+        "service-worker": "src/page/service-worker.ts",
+      },
+      preserveEntrySignatures: "strict",
+      output: {
+        entryFileNames: ({ name }) => (name === "page" ? "[name]-[hash].js" : "[name].js"),
+        chunkFileNames: "part-[hash].js",
+      },
+    },
+  },
 });
+
+/** A classic script: modules run too late. It knows what the others are called. */
+const loader = defineConfig({
+  ...common,
+  build: {
+    ...build,
+    emptyOutDir: false,
+    rolldownOptions: {
+      input: "src/page/loader.ts",
+      output: { format: "iife", entryFileNames: "loader.js" },
+    },
+  },
+});
+
+export default defineConfig(({ mode }) => (mode === "loader" ? loader : modules));

@@ -21,10 +21,18 @@ class LatentImgExtension(Extension):
     templates.
     """
 
-    tags = {"latent_img", "latent_picture", "latent_preload", "latent_url", "latent_srcset"}
+    tags = {
+        "latent_img",
+        "latent_picture",
+        "latent_preload",
+        "latent_url",
+        "latent_srcset",
+        "latent_client",
+    }
 
     latent_img = latent_picture = staticmethod(markup.picture)
     latent_preload = staticmethod(markup.preload)
+    latent_client = staticmethod(markup.client)
 
     @staticmethod
     def latent_url(file: Any, context: Context, base: str = "", **options: Any) -> str:
@@ -38,7 +46,7 @@ class LatentImgExtension(Extension):
     def parse(self, parser: Parser) -> nodes.Node:
         token = next(parser.stream)
         line = token.lineno
-        file = parser.parse_expression()
+        pictures = [] if token.value == "latent_client" else [parser.parse_expression()]
         options = []
         while parser.stream.current.type != "block_end":
             parser.stream.skip_if("comma")
@@ -47,5 +55,5 @@ class LatentImgExtension(Extension):
             options.append(nodes.Keyword(name, parser.parse_expression(), lineno=line))
         if token.value in ("latent_url", "latent_srcset"):
             options.append(nodes.Keyword("context", nodes.ContextReference(), lineno=line))
-        call = self.call_method(token.value, [file], options, lineno=line)
+        call = self.call_method(token.value, pictures, options, lineno=line)
         return nodes.Output([call], lineno=line)

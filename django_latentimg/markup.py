@@ -6,11 +6,13 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from .conf import conf
 from .crops import Crop
-from .links import FORMATS
+from .links import BLOB, FORMATS
 
 if TYPE_CHECKING:
     from .files import LatentImageFieldFile
@@ -47,6 +49,7 @@ def picture(
     loading: str | None = None,
     fetchpriority: str | None = None,
     widths: Iterable[int] | str | None = None,
+    client: bool = False,
     **attributes: Any,
 ) -> SafeString:
     """A ``<picture>`` with every format and width of the field; nothing for an empty field.
@@ -57,7 +60,9 @@ def picture(
     one of the field's; only that part is shown. ``crops``: ``(max-width: 40em) 1/1, 16/9``, the
     ratio by media condition, the last one without any. ``priority``: it is seen at once, load it
     first. ``placeholder``: what is seen until it has arrived. ``widths``: offer only these of the
-    field's, as integers or as text such as ``"320 640"``. ``class`` may be given like
+    field's, as integers or as text such as ``"320 640"``. ``client``: browsers that have the
+    decoder decode the blob (``docs/client.md``); does nothing for sources, for parts, and for what
+    is not loaded lazily. ``class`` may be given like
     ``css_class``; ``loading`` and ``fetchpriority`` follow from ``priority`` unless given, and
     are left out if they are an empty text.
 
@@ -103,7 +108,23 @@ def picture(
         **extra,
     }
     elements = "".join(_element("source", source) for source in sources)
-    return SafeString(f"<picture>{elements}{_element('img', image)}</picture>")
+    # A script can keep a browser from downloading what is loaded lazily, and nothing else.
+    decodes = client and file.is_latent and loading == "lazy" and not ratio
+    blob = shown.address(file.field.widths[0], BLOB) if decodes else None
+    start = _element("picture", {"data-latent": blob})
+    return SafeString(f"{start}{elements}{_element('img', image)}</picture>")
+
+
+def client(*, service_worker: bool = False) -> SafeString:
+    """The ``<script>`` of pages whose pictures say ``client``, for the ``<head>``.
+
+    ``service_worker``: decode on pages without such pictures too, in a service worker of the whole
+    site.
+    """
+    worker = reverse("django_latentimg:service_worker") if service_worker else None
+    source = static("django_latentimg/client/loader.js")
+    start = _element("script", {"src": source, "data-service-worker": worker})
+    return SafeString(f"{start}</script>")
 
 
 def preload(
@@ -307,7 +328,7 @@ def _chosen_widths(
 
 
 def _element(name: str, attributes: Mapping[str, Any]) -> SafeString:
-    """A void element. Says what ``flatatt`` and ``format_html`` would, in a third of their time:
+    """A start tag. Says what ``flatatt`` and ``format_html`` would, in a third of their time:
     a page has hundreds of these attributes."""
     parts = [name]
     for key, value in attributes.items():

@@ -1,5 +1,6 @@
 """Renditions over HTTP: signed URLs, caching for ever, and failures that nobody remembers."""
 
+import json
 import logging
 import time
 from hashlib import sha256
@@ -7,6 +8,7 @@ from typing import NamedTuple, cast
 
 from django.core.signing import BadSignature
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.templatetags.static import static
 from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
@@ -245,6 +247,20 @@ def _cacheable(response: HttpResponseBase, etag: str, cache_control: str) -> Htt
 
 def _etag(content: bytes) -> str:
     return f'"{sha256(content).hexdigest()[:32]}"'
+
+
+@require_safe
+def service_worker(request: HttpRequest) -> HttpResponse:
+    """The client's service worker, for the whole site and not only for URLs below this one.
+
+    It stands here, and not among static files, because it has to come from the site's own host,
+    with a header.
+    """
+    module = json.dumps(static("django_latentimg/client/service-worker.js"))
+    response = HttpResponse(f"import {module};\n", content_type="text/javascript")
+    response.headers["Service-Worker-Allowed"] = "/"
+    response.headers["Cache-Control"] = "no-cache"
+    return response
 
 
 def _refuse(status: int, reason: str) -> HttpResponse:

@@ -136,6 +136,9 @@ def test_latent_img__django_backend(product):
     "tag",
     [
         'latent_img p.photo ratio="1/1" priority=true',
+        "latent_img p.photo client=true",
+        "latent_client",
+        "latent_client service_worker=true",
         'latent_preload p.photo sizes="50vw"',
         'latent_url p.photo width=100 base="https://shop.example"',
         'latent_srcset p.photo format="webp" base="https://shop.example"',

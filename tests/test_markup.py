@@ -1,14 +1,16 @@
 import json
+import re
 from html.parser import HTMLParser
 
 import pytest
+from django.contrib.staticfiles import finders
 from django.core.files.storage import storages
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.template import Context, Template
 from django.urls import resolve
 from django.utils.safestring import SafeString
 
-from django_latentimg import links
+from django_latentimg import links, markup
 from django_latentimg.conf import conf
 from django_latentimg.markup import as_data, picture, preload, srcset, url
 
@@ -568,3 +570,50 @@ def test_latent_img__numbers_are_not_localised(settings, product):
     settings.USE_THOUSAND_SEPARATOR = True
     settings.LANGUAGE_CODE = "de"
     assert img(rendered("{% latent_img p.photo %}", p=product))["width"] == "1600"
+
+
+# Pictures that browsers decode
+
+
+def test_picture__client__names_the_blob(product):
+    html = picture(product.photo, client=True)
+    (tag, attributes), *rest = elements(html)
+    assert (tag, attributes) == ("picture", {"data-latent": product.photo.blob_url})
+    assert html.partition(">")[2] == picture(product.photo).partition(">")[2]
+    assert rest
+
+
+def test_picture__client__costs_no_storage_call(product, unreachable):
+    assert "data-latent" in picture(product.photo, client=True)
+
+
+@pytest.mark.parametrize("options", [{"priority": True}, {"loading": "eager"}, {"loading": ""}])
+def test_picture__client__what_is_not_lazy_is_downloaded(product, options):
+    assert picture(product.photo, client=True, **options) == picture(product.photo, **options)
+
+
+def test_picture__client__sources_and_parts_have_no_blob_to_decode():
+    source = Product(photo="photos/llama.jpg").photo
+    assert picture(source, client=True) == picture(source)
+    portrait = Portrait(photo=BLOB).photo
+    for part in ({"ratio": "1/1"}, {"crops": "(max-width: 40em) 1/1, 16/9"}):
+        assert picture(portrait, client=True, **part) == picture(portrait, **part)
+    assert picture(portrait, client=True) != picture(portrait)
+
+
+def test_client__is_a_script_among_static_files():
+    assert elements(markup.client()) == [
+        ("script", {"src": "/static/django_latentimg/client/loader.js"})
+    ]
+    assert markup.client().endswith("</script>")
+
+
+def test_client__tells_where_the_service_worker_is(client):
+    ((_, attributes),) = elements(markup.client(service_worker=True))
+    response = client.get(attributes["data-service-worker"])
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "text/javascript"
+    assert response.headers["Service-Worker-Allowed"] == "/"
+    assert response.headers["Cache-Control"] == "no-cache"
+    module = re.fullmatch(r'import "(.+)";\n', response.text)
+    assert finders.find(module[1].removeprefix("/static/"))

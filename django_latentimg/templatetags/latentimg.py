@@ -38,6 +38,12 @@ def latent_preload(file: "LatentImageFieldFile | None", **options: Any) -> SafeS
     return markup.preload(file, **options)
 
 
+@register.simple_tag
+def latent_client(**options: Any) -> SafeString:
+    """``{% latent_client %}`` in the ``<head>`` of pages whose pictures say ``client=True``."""
+    return markup.client(**options)
+
+
 @register.simple_tag(takes_context=True)
 def latent_url(
     context: Context, file: "LatentImageFieldFile | None", base: str = "", **options: Any

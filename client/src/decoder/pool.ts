@@ -1,11 +1,13 @@
 /** Workers, up to one for each core; no memory is shared, so no isolation is needed. */
 
 import { BlobError } from "../container";
-import type { Answer, Equipment, Results, Task } from "./worker";
+import type { Runner } from "../picture";
+import type { Equipment, Results, Task } from "./tasks";
+import type { Answer } from "./worker";
 import workerUrl from "./worker?worker&url";
 
 /** More would hold memory for little: the last tiles of a picture leave some idle anyway. */
-const MOST = 4;
+export const MOST_WORKERS = 4;
 
 interface Job {
   /** Called when a worker is free, so that few tiles of a large picture exist at once. */
@@ -14,8 +16,8 @@ interface Job {
   reject(error: Error): void;
 }
 
-export class Pool {
-  readonly size = Math.max(1, Math.min(navigator.hardwareConcurrency || 1, MOST));
+export class Pool implements Runner {
+  readonly size = Math.max(1, Math.min(navigator.hardwareConcurrency || 1, MOST_WORKERS));
   private readonly waiting: Job[] = [];
   private readonly idle: Worker[] = [];
   private readonly busy = new Map<Worker, Job>();
@@ -24,12 +26,10 @@ export class Pool {
     for (let count = 0; count < this.size; count++) this.start();
   }
 
-  /** Whether no worker is left. */
   get broken(): boolean {
     return !this.idle.length && !this.busy.size;
   }
 
-  /** Rejects with `BlobError` where the blob is damaged, with others where no worker works. */
   run<Kind extends Task["kind"]>(
     prepare: () => { task: Task & { kind: Kind }; transfer?: Transferable[] },
   ): Promise<Results[Kind]> {

@@ -1,39 +1,16 @@
-/** One task at a time: symbols to latents, or a tile to pixels. */
+/** One task at a time, for a page. */
 
-import { BlobError, type Chunks, type Header } from "../container";
-import { type Latents, readLatents } from "../latent";
-import { Prior } from "../prior";
-import { Network, type Scale } from "./network";
-import type { Tile } from "./tiles";
-
-/** First message: what all tasks need. */
-export interface Equipment {
-  kernels: WebAssembly.Module;
-  weights: ArrayBuffer;
-  prior: ArrayBuffer;
-}
-
-export type Task =
-  | { kind: "latents"; header: Header; chunks: Chunks }
-  | { kind: "tile"; tile: Tile; rows: number; columns: number; scale: Scale };
-
-/** Answer to a task of that kind. */
-export interface Results {
-  latents: Latents;
-  /** RGBA of the tile's inside. */
-  tile: Uint8ClampedArray<ArrayBuffer>;
-}
+import { BlobError } from "../container";
+import { type Equipment, type Perform, performer, type Results, type Task } from "./tasks";
 
 /** Answer to every message but the first. Classes do not survive the journey between threads. */
 export type Answer = { result: Results[Task["kind"]] } | { error: string; damaged: boolean };
 
-let network: Promise<Network>;
-let prior: Promise<Prior>;
+let perform: Perform;
 
 onmessage = async ({ data }: MessageEvent<Equipment | Task>) => {
   if (!("kind" in data)) {
-    prior = Prior.load(data.kernels, data.prior);
-    network = Network.load(data.kernels, new Uint8Array(data.weights));
+    perform = performer(data);
     return;
   }
   try {
@@ -47,13 +24,6 @@ onmessage = async ({ data }: MessageEvent<Equipment | Task>) => {
     answer({ error: String(error), damaged: error instanceof BlobError });
   }
 };
-
-async function perform(task: Task): Promise<Results[Task["kind"]]> {
-  if (task.kind === "latents") return readLatents(task.header, task.chunks, await prior);
-  const { inputs, around, inside } = task.tile;
-  const { columns, rows, scale } = task;
-  return (await network).decode(inputs, around, inside, columns, rows, scale);
-}
 
 function answer(message: Answer, transfer: ArrayBufferLike[] = []): void {
   postMessage(message, { transfer: transfer as ArrayBuffer[] });

@@ -1,29 +1,60 @@
-/** A blob's picture, in the browser. */
+/** From a blob to a picture, by whatever runs the decoder's tasks. */
 
-import { ALPHA, BlobError, type Header, IMAGE, PATCHES, unpack } from "./container";
+import { ALPHA, type Header, IMAGE, PATCHES, unpack } from "./container";
 import integrityOfWeights from "./decoder.bin?integrity";
 import weightsUrl from "./decoder.bin?url";
 import integrityOfKernels from "./decoder/kernels.wasm?integrity";
 import kernelsUrl from "./decoder/kernels.wasm?url";
 import { SCALES, type Scale } from "./decoder/network";
-import { Pool } from "./decoder/pool";
 import { cut, tileOf } from "./decoder/tiles";
+import type { Equipment, Results, Task } from "./decoder/tasks";
 import { decodePicture } from "./embedded";
 import { latentShape } from "./latent";
 import { blend, readPatches } from "./patches";
 import integrityOfPrior from "./prior.bin?integrity";
 import priorUrl from "./prior.bin?url";
 
-export { BlobError };
+/** Runs tasks, some at once. */
+export interface Runner {
+  /** How many at once. */
+  readonly size: number;
+  /** Whether it can run no more. */
+  readonly broken: boolean;
+  /** Rejects with `BlobError` where the blob is damaged, with others where nothing runs. */
+  run<Kind extends Task["kind"]>(
+    prepare: () => { task: Task & { kind: Kind }; transfer?: Transferable[] },
+  ): Promise<Results[Kind]>;
+}
+
+export type Decode = (blob: Uint8Array, width?: number) => Promise<ImageBitmap>;
+
+/** `decode` of `decode.ts`, whose tasks `start` finds somebody to run, once there is any. */
+export function decoder(start: (equipment: Equipment) => Runner): Decode {
+  let loading: Promise<Runner> | undefined;
+
+  /** Kept for the life of the page; whoever comes after a failure tries again. */
+  async function runner(): Promise<Runner> {
+    const earlier = loading;
+    const failed = await earlier?.then(
+      ({ broken }) => broken,
+      () => true,
+    );
+    if (failed && loading === earlier) loading = undefined;
+    return (loading ??= loadEquipment().then(start));
+  }
+
+  return (blob, width) => decode(runner, blob, width);
+}
 
 /**
- * The picture, `width` pixels wide or in full; never scaled up.
- *
  * A smaller picture comes from the smallest of the decoder's outputs that covers it, so it costs
- * less. Rejects with `BlobError` where `blob` is damaged, with other errors where the decoder
- * cannot be loaded, or the browser has no canvas of that size.
+ * less.
  */
-export async function decode(blob: Uint8Array, width?: number): Promise<ImageBitmap> {
+async function decode(
+  runner: () => Promise<Runner>,
+  blob: Uint8Array,
+  width?: number,
+): Promise<ImageBitmap> {
   const { header, chunks } = unpack(blob);
   const full = { width: header.width, height: header.height };
   const target = targetSize(full, width);
@@ -31,7 +62,7 @@ export async function decode(blob: Uint8Array, width?: number): Promise<ImageBit
   const image = chunks.get(IMAGE);
   const picture = image
     ? await drawn(decodePicture(image, full.width, full.height))
-    : await decodeLatents(header, chunks, scale);
+    : await decodeLatents(await runner(), header, chunks, scale);
 
   const patches = chunks.get(PATCHES);
   if (patches) await drawPatches(picture, patches, header, scale);
@@ -62,24 +93,24 @@ function rounded(value: number): number {
 
 /** Padded to whole latent pixels. */
 async function decodeLatents(
+  runner: Runner,
   header: Header,
   chunks: ReturnType<typeof unpack>["chunks"],
   scale: Scale,
 ): Promise<Canvas> {
-  const pool = await loadPool();
-  const latents = await pool.run(() => ({ task: { kind: "latents", header, chunks } }));
+  const latents = await runner.run(() => ({ task: { kind: "latents", header, chunks } }));
   const { rows, columns } = latents;
   const cell = 8 / scale;
   const picture = canvas(columns * cell, rows * cell);
   const draw = async (region: ReturnType<typeof cut>[number]) => {
-    const pixels = await pool.run(() => {
+    const pixels = await runner.run(() => {
       const tile = tileOf(latents, region, scale);
       return { task: { kind: "tile", tile, rows, columns, scale }, transfer: [tile.inputs.buffer] };
     });
     const { left, top, right } = region;
     picture.putImageData(new ImageData(pixels, (right - left) * cell), left * cell, top * cell);
   };
-  await Promise.all(cut(latents, scale, pool.size).map(draw));
+  await Promise.all(cut(latents, scale, runner.size).map(draw));
   return picture;
 }
 
@@ -139,26 +170,13 @@ function canvas(width: number, height: number): Canvas {
   return context;
 }
 
-let loading: Promise<Pool> | undefined;
-
-/** Kept for the life of the page; whoever comes after a failure tries again. */
-async function loadPool(): Promise<Pool> {
-  const earlier = loading;
-  const failed = await earlier?.then(
-    ({ broken }) => broken,
-    () => true,
-  );
-  if (failed && loading === earlier) loading = undefined;
-  return (loading ??= createPool());
-}
-
-async function createPool(): Promise<Pool> {
+async function loadEquipment(): Promise<Equipment> {
   const [kernels, weights, prior] = await Promise.all([
     load(kernelsUrl, integrityOfKernels).then((code) => WebAssembly.compile(code)),
     load(weightsUrl, integrityOfWeights),
     load(priorUrl, integrityOfPrior),
   ]);
-  return new Pool({ kernels, weights, prior });
+  return { kernels, weights, prior };
 }
 
 /** Rejects where the file is not the one that this client was built with. */

@@ -1,0 +1,79 @@
+/**
+ * The script in the page's head: decides at once, before the browser asks for any lazy picture.
+ *
+ * A page that decodes claims its pictures and loads `page.ts`. Any other page is left alone.
+ */
+
+import digest from "virtual:digest";
+import pageFile from "virtual:page";
+import { isWorthDecoding, readRendition } from "./addresses";
+import { type Claim, claim, type Claims, hideStandIns, IMAGES, releaseAll } from "./claims";
+import { decide, thisDevice } from "./decision";
+import { forgetDecoder, recall, remember } from "./memory";
+
+const script = document.currentScript as HTMLScriptElement;
+const serviceWorker = script.dataset["serviceWorker"];
+const verdict = decide(recall(), thisDevice(), digest);
+
+type Page = typeof import("./page");
+const loadPage = (): Promise<Page> => import(/* @vite-ignore */ new URL(pageFile, script.src).href);
+
+function decodePictures(): void {
+  const claims: Claims = new WeakMap();
+  let gallery: Promise<InstanceType<Page["Gallery"]> | void> | undefined;
+
+  const giveUp = () => {
+    observer.disconnect();
+    releaseAll(claims);
+    forgetDecoder();
+  };
+  const open = () => loadPage().then(({ Gallery }) => new Gallery(claims, giveUp), giveUp);
+  const take = (taken: Claim) => {
+    claims.set(taken.image, taken);
+    gallery ??= open();
+    void gallery.then((opened) => opened?.add(taken));
+  };
+  // Runs after the parser's step and before the layout that would start a lazy download.
+  const observer = new MutationObserver((records) => {
+    for (const node of records.flatMap(({ addedNodes }) => [...addedNodes])) {
+      if (!(node instanceof Element)) continue;
+      const images = node.matches(IMAGES) ? [node] : node.querySelectorAll(IMAGES);
+      for (const image of images as Iterable<HTMLImageElement>) {
+        if (!claims.has(image)) take(claim(image));
+      }
+    }
+  });
+  observer.observe(document, { childList: true, subtree: true });
+  hideStandIns();
+  addEventListener("beforeprint", () => releaseAll(claims));
+}
+
+/** Those for which blobs could have been downloaded. */
+function countRenditions(): void {
+  const shown = [...document.images].filter(({ complete, naturalWidth, currentSrc }) => {
+    const rendition = readRendition(currentSrc);
+    return (
+      rendition && complete && naturalWidth && isWorthDecoding(rendition.width, rendition.full)
+    );
+  });
+  remember({ seen: recall().seen + shown.length });
+}
+
+async function startServiceWorker(url: string): Promise<void> {
+  await navigator.serviceWorker.register(url, { scope: "/", type: "module" });
+  const { active } = await navigator.serviceWorker.ready;
+  active!.postMessage(recall()); // It has no access to what pages remember.
+}
+
+async function afterLoad(): Promise<void> {
+  if (verdict === "try") await loadPage().then(({ tryDecoder }) => tryDecoder(), forgetDecoder);
+  if (serviceWorker && "serviceWorker" in navigator) await startServiceWorker(serviceWorker);
+}
+
+if (verdict === "decode") decodePictures();
+else addEventListener("pagehide", countRenditions, { once: true });
+
+addEventListener("load", () => {
+  const whenIdle = self.requestIdleCallback ?? setTimeout; // Safari has no idle callbacks.
+  whenIdle(() => afterLoad().catch(() => {})); // Of no concern to the page.
+});
