@@ -5,9 +5,10 @@ import integrityOfWeights from "./decoder.bin?integrity";
 import weightsUrl from "./decoder.bin?url";
 import integrityOfKernels from "./decoder/kernels.wasm?integrity";
 import kernelsUrl from "./decoder/kernels.wasm?url";
-import { SCALES, type Scale } from "./decoder/network";
+import { SCALES, type Scale } from "./decoder/layers";
 import { Pool } from "./decoder/pool";
 import { cut, tileOf } from "./decoder/tiles";
+import { drawOnGpu, openGpu } from "./decoder/webgpu";
 import { decodePicture } from "./embedded";
 import { latentShape } from "./latent";
 import { blend, readPatches } from "./patches";
@@ -66,11 +67,13 @@ async function decodeLatents(
   chunks: ReturnType<typeof unpack>["chunks"],
   scale: Scale,
 ): Promise<Canvas> {
+  void openGpu(); // So that it opens while files and latents come.
   const pool = await loadPool();
   const latents = await pool.run(() => ({ task: { kind: "latents", header, chunks } }));
   const { rows, columns } = latents;
   const cell = 8 / scale;
   const picture = canvas(columns * cell, rows * cell);
+  if (await drawOnGpu(picture, latents, scale, pool.equipment.weights)) return picture;
   const draw = async (region: ReturnType<typeof cut>[number]) => {
     const pixels = await pool.run(() => {
       const tile = tileOf(latents, region, scale);

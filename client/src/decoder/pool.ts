@@ -20,7 +20,7 @@ export class Pool {
   private readonly idle: Worker[] = [];
   private readonly busy = new Map<Worker, Job>();
 
-  constructor(private readonly equipment: Equipment) {
+  constructor(readonly equipment: Equipment) {
     for (let count = 0; count < this.size; count++) this.start();
   }
 
