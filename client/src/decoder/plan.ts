@@ -15,9 +15,8 @@ import {
 import { cut, type Tile } from "./tiles";
 
 /**
- * Values that each of two buffers for planes has room for: 32 MiB as float32, a quarter of what
- * every adapter can bind. More would let one submission take seconds on slow GPUs, and systems stop
- * what takes long.
+ * Values that each of two buffers for planes has room for: 32 MiB as float32. More would let one
+ * submission take seconds on slow GPUs, and systems stop what takes long.
  */
 export const ROOM = 2 ** 23;
 
@@ -31,10 +30,10 @@ export interface Dispatch {
   workgroups: [number, number, number];
 }
 
-/** A picture's tiles: one, where it fits. */
-export function tilesForGpu(latents: Latents, scale: Scale): Region[] {
+/** A picture's tiles, whose planes have up to `room` values: one, where it fits. */
+export function tilesForGpu(latents: Latents, scale: Scale, room: number): Region[] {
   const { rows, columns } = latents;
-  const area = ROOM / VALUES[scale];
+  const area = room / VALUES[scale];
   if (rows * columns <= area) return [{ left: 0, top: 0, right: columns, bottom: rows }];
   return cut(latents, scale, 1, Math.floor(Math.sqrt(area)) - 2 * MARGINS[scale]);
 }

@@ -9,7 +9,7 @@
 import type { Latents } from "../latent";
 import convolution from "./convolution.wgsl?raw";
 import { type Scale, VALUES } from "./layers";
-import { plan, sizeOf, tilesForGpu } from "./plan";
+import { plan, ROOM, sizeOf, tilesForGpu } from "./plan";
 import { type Tile, tileOf } from "./tiles";
 
 // TypeScript's types of the DOM lack these.
@@ -101,8 +101,9 @@ class Gpu {
   ): Promise<void> {
     const { rows, columns } = latents;
     const cell = 8 / scale;
+    const room = Math.min(ROOM, this.device.limits.maxStorageBufferBindingSize / 4);
     const drawAll = async () => {
-      for (const region of tilesForGpu(latents, scale)) {
+      for (const region of tilesForGpu(latents, scale, room)) {
         const tile = tileOf(latents, region, scale);
         const pixels = await this.decode(tile, columns, rows, scale, weights);
         const image = new ImageData(pixels, (region.right - region.left) * cell);
@@ -141,9 +142,9 @@ class Gpu {
       device.queue.writeBuffer(steps, index * ALIGNMENT, Uint32Array.from(numbers)),
     );
     const [width, height] = sizeOf(tile.around);
-    const room = Math.max(tile.inputs.byteLength, width * height * VALUES[scale] * this.bytes);
-    let source = create(room, STORAGE | COPY_DST);
-    let target = create(room, STORAGE);
+    const planes = Math.max(tile.inputs.byteLength, width * height * VALUES[scale] * this.bytes);
+    let source = create(planes, STORAGE | COPY_DST);
+    let target = create(planes, STORAGE);
     device.queue.writeBuffer(source, 0, tile.inputs);
     const [across, down] = sizeOf(tile.inside);
     const size = 4 * across * down * (8 / scale) ** 2;
