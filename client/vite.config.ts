@@ -58,7 +58,7 @@ const modules = defineConfig({
       preserveEntrySignatures: "strict",
       output: {
         entryFileNames: ({ name }) => (name === "page" ? "[name]-[hash].js" : "[name].js"),
-        chunkFileNames: "part-[hash].js",
+        chunkFileNames: ({ name }) => `${name === "webgpu" ? name : "part"}-[hash].js`,
       },
     },
   },

@@ -1,7 +1,7 @@
 /** Patches: rectangles of the source, blended over the decoded picture. */
 
 import { BlobError } from "./container";
-import type { Region } from "./decoder/network";
+import type { Region } from "./decoder/layers";
 
 /** Patches begin and end at multiples of it, pixels. */
 const GRID = 8;

@@ -5,11 +5,11 @@ import integrityOfWeights from "./decoder.bin?integrity";
 import weightsUrl from "./decoder.bin?url";
 import integrityOfKernels from "./decoder/kernels.wasm?integrity";
 import kernelsUrl from "./decoder/kernels.wasm?url";
-import { SCALES, type Scale } from "./decoder/network";
+import { SCALES, type Scale } from "./decoder/layers";
 import { cut, tileOf } from "./decoder/tiles";
 import type { Equipment, Results, Task } from "./decoder/tasks";
 import { decodePicture } from "./embedded";
-import { latentShape } from "./latent";
+import { type Latents, latentShape } from "./latent";
 import { blend, readPatches } from "./patches";
 import integrityOfPrior from "./prior.bin?integrity";
 import priorUrl from "./prior.bin?url";
@@ -24,6 +24,12 @@ export interface Runner {
   run<Kind extends Task["kind"]>(
     prepare: () => { task: Task & { kind: Kind }; transfer?: Transferable[] },
   ): Promise<Results[Kind]>;
+  /** Decodes all at once, where it can: whether it has. */
+  draw?(
+    picture: OffscreenCanvasRenderingContext2D,
+    latents: Latents,
+    scale: Scale,
+  ): Promise<boolean>;
 }
 
 export type Decode = (blob: Uint8Array, width?: number) => Promise<ImageBitmap>;
@@ -102,6 +108,7 @@ async function decodeLatents(
   const { rows, columns } = latents;
   const cell = 8 / scale;
   const picture = canvas(columns * cell, rows * cell);
+  if (await runner.draw?.(picture, latents, scale)) return picture;
   const draw = async (region: ReturnType<typeof cut>[number]) => {
     const pixels = await runner.run(() => {
       const tile = tileOf(latents, region, scale);

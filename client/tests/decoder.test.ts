@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { unpack } from "../src/container";
-import { Network, SCALES, type Scale } from "../src/decoder/network";
+import { type Scale, SCALES } from "../src/decoder/layers";
+import { Network } from "../src/decoder/network";
 import { cut, tileOf } from "../src/decoder/tiles";
 import { type Latents, readLatents } from "../src/latent";
 import * as files from "./files";

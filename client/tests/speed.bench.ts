@@ -2,7 +2,8 @@
 
 import { bench } from "vitest";
 import { unpack } from "../src/container";
-import { Network, SCALES } from "../src/decoder/network";
+import { SCALES } from "../src/decoder/layers";
+import { Network } from "../src/decoder/network";
 import { cut, tileOf } from "../src/decoder/tiles";
 import { readLatents } from "../src/latent";
 import * as files from "./files";

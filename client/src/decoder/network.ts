@@ -6,29 +6,20 @@
  * makes SIMD of intrinsics without a runtime.
  */
 
-export const SCALES = [8, 4, 2, 1] as const;
-/** Denominator of the decoder's output resolution. */
-export type Scale = (typeof SCALES)[number];
-
-/** Latent pixels around a tile that influence its inside: the radius of the receptive field. */
-export const MARGINS: Record<Scale, number> = { 8: 7, 4: 7, 2: 13, 1: 14 };
-
-const [EIGHTH, QUARTER, HALF] = [128, 64, 32] as const;
-/** For each latent pixel, at the resolution where there are most. */
-const VALUES: Record<Scale, number> = { 8: EIGHTH, 4: EIGHTH, 2: 4 * QUARTER, 1: 16 * HALF };
-const DEPTHS = { eighth: 4, quarter: 2, half: 1 };
-/** Latents, step and hints, padded to 16, and the same once more, divided by `FINER`. */
-export const INPUTS = 32;
-export const FINER = 128;
-const MOST_CHANNELS = 4 * QUARTER;
-
-/** Columns from `left` to before `right`, rows from `top` to before `bottom`. */
-export interface Region {
-  left: number;
-  top: number;
-  right: number;
-  bottom: number;
-}
+import {
+  FILE_LENGTH,
+  inner,
+  INPUTS,
+  type Layer,
+  Mode,
+  MOST_CHANNELS,
+  type Region,
+  scaled,
+  type Scale,
+  SCALES,
+  stepsTo,
+  VALUES,
+} from "./layers";
 
 interface Kernels {
   memory: WebAssembly.Memory;
@@ -57,29 +48,6 @@ interface Kernels {
   scratch(channels: number): number;
 }
 
-/** What becomes of a convolution's output; as in `kernels.c`. */
-const enum Mode {
-  Store,
-  Relu,
-  Add,
-  Pixels,
-}
-
-/** One convolution; its numbers lie in the kernels' memory. */
-interface Layer {
-  inputs: number;
-  outputs: number;
-  shuffle: 1 | 2;
-  scale: number;
-  bias: number;
-  levels: number;
-}
-
-interface Block {
-  first: Layer;
-  second: Layer;
-}
-
 /** Values of a region of the picture at some resolution, (row, column, channel). */
 interface Planes {
   /** Address of the value at `left`, `top` of `stored`. */
@@ -95,7 +63,7 @@ interface Planes {
 }
 
 export class Network {
-  private readonly layers;
+  private readonly file: number;
   private readonly weights: number;
   private readonly windows: number;
   private readonly products: number;
@@ -105,47 +73,17 @@ export class Network {
     private readonly kernels: Kernels,
     file: Uint8Array,
   ) {
-    const start = align(kernels.__heap_base.value);
-    this.reserve(start + file.length);
-    new Uint8Array(kernels.memory.buffer).set(file, start);
-    let position = start;
-
-    function layer(inputs: number, outputs: number, shuffle: 1 | 2 = 1): Layer {
-      const scale = position;
-      const bias = scale + 4 * outputs;
-      const levels = bias + 4 * outputs;
-      position = levels + 9 * inputs * outputs;
-      return { inputs, outputs, shuffle, scale, bias, levels };
-    }
-    const block = (channels: number): Block => ({
-      first: layer(channels, channels),
-      second: layer(channels, channels),
-    });
-    const trunk = (channels: number, depth: number) =>
-      Array.from({ length: depth }, () => block(channels));
-    // In the file's order, which is the one of `LiteDecoder`.
-    this.layers = {
-      enter: layer(INPUTS, EIGHTH),
-      eighth: trunk(EIGHTH, DEPTHS.eighth),
-      quarter: trunk(QUARTER, DEPTHS.quarter),
-      half: trunk(HALF, DEPTHS.half),
-      toQuarter: layer(EIGHTH, 4 * QUARTER, 2),
-      toHalf: layer(QUARTER, 4 * HALF, 2),
-      small: layer(EIGHTH, QUARTER),
-      smallBlock: block(QUARTER),
-      eighthHead: layer(QUARTER, 4),
-      quarterHead: layer(QUARTER, 16, 2),
-      halfHead: layer(QUARTER, 16, 2),
-      fullHead: layer(HALF, 16, 2),
-    };
-    if (position !== start + file.length) throw new Error("The decoder's weights do not fit.");
+    if (file.length !== FILE_LENGTH) throw new Error("The decoder's weights do not fit.");
+    this.file = align(kernels.__heap_base.value);
+    this.weights = align(this.file + file.length);
     const widest = Math.max(
-      ...allLayers(this.layers).map(({ inputs, outputs }) => inputs * outputs),
+      ...SCALES.flatMap(stepsTo).map(({ layer: { inputs, outputs } }) => inputs * outputs),
     );
-    this.weights = align(position);
     this.windows = this.weights + 36 * 4 * widest;
     this.products = this.windows + kernels.scratch(MOST_CHANNELS);
     this.free = this.products + kernels.scratch(MOST_CHANNELS);
+    this.reserve(this.free);
+    new Uint8Array(kernels.memory.buffer).set(file, this.file);
   }
 
   /** `module`: of `kernels.wasm`; `file`: `decoder.bin` (layout: `training/browser.py`). */
@@ -169,42 +107,19 @@ export class Network {
     height: number,
     scale: Scale,
   ): Uint8ClampedArray<ArrayBuffer> {
-    const { layers } = this;
     const size = (around.right - around.left) * (around.bottom - around.top);
     const room = 4 * size * VALUES[scale];
-    const [a, b, c] = [this.free, this.free + room, this.free + 2 * room];
-    this.reserve(c + room);
-    new Float32Array(this.kernels.memory.buffer, c, inputs.length).set(inputs);
-    const source = { address: c, channels: INPUTS, stored: around, known: around, width, height };
-
-    let x = this.convolve(source, layers.enter, Mode.Store, a);
-    const [first, ...others] = layers.eighth;
-    x = this.block(x, first!, b);
-    let pixels: Planes;
-    if (scale > 2) {
-      x = this.convolve(x, layers.small, Mode.Relu, c);
-      x = this.block(x, layers.smallBlock, b);
-      const head = scale === 8 ? layers.eighthHead : layers.quarterHead;
-      pixels = this.convolve(x, head, Mode.Pixels, a);
-    } else {
-      for (const block of others) x = this.block(x, block, b);
-      x = this.convolve(x, layers.toQuarter, Mode.Store, c);
-      for (const block of layers.quarter) x = this.block(x, block, b);
-      if (scale === 2) {
-        pixels = this.convolve(x, layers.halfHead, Mode.Pixels, a);
-      } else {
-        x = this.convolve(x, layers.toHalf, Mode.Store, a);
-        for (const block of layers.half) x = this.block(x, block, b);
-        pixels = this.convolve(x, layers.fullHead, Mode.Pixels, c);
-      }
+    this.reserve(this.free + 2 * room);
+    new Float32Array(this.kernels.memory.buffer, this.free, inputs.length).set(inputs);
+    const channels = INPUTS;
+    const planes = { channels, stored: around, known: around, width, height };
+    let source: Planes = { ...planes, address: this.free };
+    let target: Planes = { ...planes, address: this.free + room };
+    for (const { layer, mode } of stepsTo(scale)) {
+      const stored = mode === Mode.Add ? target.stored : undefined;
+      [source, target] = [this.convolve(source, layer, mode, target.address, stored), source];
     }
-    return this.cut(pixels, tile, 8 / scale);
-  }
-
-  /** `x + second(relu(first(x)))`, in the place of `x`. */
-  private block(x: Planes, { first, second }: Block, scratch: number): Planes {
-    const hidden = this.convolve(x, first, Mode.Relu, scratch);
-    return this.convolve(hidden, second, Mode.Add, x.address, x.stored);
+    return this.cut(source, tile, 8 / scale);
   }
 
   /** At `address`, where there is room for `stored`, or for all that will be known. */
@@ -217,13 +132,8 @@ export class Network {
   ): Planes {
     const { kernels } = this;
     const seen = source.known;
-    const inner = {
-      left: seen.left && seen.left + 1,
-      top: seen.top && seen.top + 1,
-      right: seen.right - (seen.right < source.width ? 1 : 0),
-      bottom: seen.bottom - (seen.bottom < source.height ? 1 : 0),
-    };
-    const known = scaled(inner, shuffle);
+    const { left, top, right, bottom } = inner(seen, source.width, source.height);
+    const known = scaled({ left, top, right, bottom }, shuffle);
     const target: Planes = {
       address,
       channels: outputs / shuffle ** 2,
@@ -232,7 +142,7 @@ export class Network {
       width: source.width * shuffle,
       height: source.height * shuffle,
     };
-    kernels.prepare(levels, scale, inputs, outputs, this.weights);
+    kernels.prepare(this.file + levels, this.file + scale, inputs, outputs, this.weights);
     kernels.convolve(
       addressOf(source, seen.left, seen.top, 4 * source.channels),
       source.stored.right - source.stored.left,
@@ -240,12 +150,12 @@ export class Network {
       seen.bottom - seen.top,
       addressOf(target, known.left, known.top, mode === Mode.Pixels ? 4 : 4 * target.channels),
       target.stored.right - target.stored.left,
-      inner.right - inner.left,
-      inner.bottom - inner.top,
-      inner.left - seen.left,
-      inner.top - seen.top,
+      right - left,
+      bottom - top,
+      left - seen.left,
+      top - seen.top,
       this.weights,
-      bias,
+      this.file + bias,
       inputs,
       outputs,
       shuffle,
@@ -278,16 +188,6 @@ export class Network {
 function addressOf({ address, stored }: Planes, x: number, y: number, pixel: number): number {
   const stride = stored.right - stored.left;
   return address + ((y - stored.top) * stride + x - stored.left) * pixel;
-}
-
-function scaled({ left, top, right, bottom }: Region, by: number): Region {
-  return { left: left * by, top: top * by, right: right * by, bottom: bottom * by };
-}
-
-function allLayers(part: object): Layer[] {
-  return "levels" in part
-    ? [part as Layer]
-    : Object.values(part).flatMap((inner) => allLayers(inner));
 }
 
 const align = (address: number) => Math.ceil(address / 16) * 16;

@@ -1,7 +1,9 @@
 /** Workers, up to one for each core; no memory is shared, so no isolation is needed. */
 
 import { BlobError } from "../container";
+import type { Latents } from "../latent";
 import type { Runner } from "../picture";
+import type { Scale } from "./layers";
 import type { Equipment, Results, Task } from "./tasks";
 import type { Answer } from "./worker";
 import workerUrl from "./worker?worker&url";
@@ -22,7 +24,11 @@ export class Pool implements Runner {
   private readonly idle: Worker[] = [];
   private readonly busy = new Map<Worker, Job>();
 
+  /** Opens while files and latents come. A chunk of its own, for those who have a GPU. */
+  private readonly gpu = navigator.gpu && import("./webgpu").catch(() => undefined);
+
   constructor(private readonly equipment: Equipment) {
+    void this.gpu?.then((gpu) => gpu?.openGpu());
     for (let count = 0; count < this.size; count++) this.start();
   }
 
@@ -37,6 +43,15 @@ export class Pool implements Runner {
       this.waiting.push({ prepare, resolve: resolve as Job["resolve"], reject });
       this.assign();
     });
+  }
+
+  async draw(
+    picture: OffscreenCanvasRenderingContext2D,
+    latents: Latents,
+    scale: Scale,
+  ): Promise<boolean> {
+    const gpu = await this.gpu;
+    return gpu?.drawOnGpu(picture, latents, scale, this.equipment.weights) ?? false;
   }
 
   private assign(): void {

@@ -3,7 +3,8 @@
 import type { Chunks, Header } from "../container";
 import { type Latents, readLatents } from "../latent";
 import { Prior } from "../prior";
-import { Network, type Scale } from "./network";
+import type { Scale } from "./layers";
+import { Network } from "./network";
 import type { Tile } from "./tiles";
 
 /** What all tasks need. */

@@ -1,7 +1,7 @@
 /** How a picture is cut, and what the network is given of it. */
 
 import type { Latents } from "../latent";
-import { FINER, INPUTS, MARGINS, type Region, type Scale } from "./network";
+import { FINER, INPUTS, MARGINS, type Region, type Scale } from "./layers";
 
 /** Part of a picture with all that decides its pixels; latent pixels. */
 export interface Tile {
@@ -14,18 +14,20 @@ export interface Tile {
 
 /**
  * Side of the largest tile, latent pixels. The larger, the less is computed twice; with its margin
- * it takes up to 50 MB of a worker's memory.
+ * it takes up to 35 MB of a worker's memory.
  */
 const SIDES: Record<Scale, number> = { 8: 128, 4: 128, 2: 96, 1: 64 };
 
 /** Nearly equal tiles, at least `count` of them where they would not become mostly margin. */
-export function cut(latents: Latents, scale: Scale, count: number): Region[] {
+export function cut(
+  latents: Latents,
+  scale: Scale,
+  count: number,
+  largest: number = SIDES[scale],
+): Region[] {
   const { rows, columns } = latents;
   const least = 2 * MARGINS[scale];
-  const side = Math.max(
-    least,
-    Math.min(SIDES[scale], Math.ceil(Math.sqrt((rows * columns) / count))),
-  );
+  const side = Math.max(least, Math.min(largest, Math.ceil(Math.sqrt((rows * columns) / count))));
   const regions: Region[] = [];
   for (const [top, bottom] of spans(rows, side)) {
     for (const [left, right] of spans(columns, side)) regions.push({ left, top, right, bottom });

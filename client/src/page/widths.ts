@@ -1,6 +1,6 @@
 /** How many pixels are decoded. */
 
-import { SCALES } from "../decoder/network";
+import { SCALES } from "../decoder/layers";
 
 /** By how much a browser may scale a picture up before a larger one is decoded. */
 export const TOLERANCE = 1.1;

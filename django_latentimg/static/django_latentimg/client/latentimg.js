@@ -1,1 +1,1 @@
-import{c as e}from"./part-VjwSLwoj.js";import{t}from"./part-b9oJZVTO.js";export{e as BlobError,t as decode};
+import{_ as e}from"./part-Mj-Za5a5.js";import{t}from"./part-CofmYXBP.js";export{e as BlobError,t as decode};

@@ -1,1 +1,0 @@
-import{s as e,t}from"./part-VjwSLwoj.js";var n=t(t=>new e(t));export{n as t};
