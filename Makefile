@@ -3,6 +3,7 @@
 # make lint   ruff and mypy
 # make benchmark-codec   ours beside JPEG, WebP, AVIF and JPEG XL; takes hours
 # make benchmark-delivery  beside other image apps for Django, which it installs
+# make benchmark-client  what it is worth that the browser decodes
 # make build  sdist and wheel, in dist/
 # make client  the browser's decoder, into django_latentimg/static; needs Node
 # make client-test  its tests, against what Python decodes
@@ -25,7 +26,8 @@ dev_installed := $(VENV)/.dev-installed
 postgres_answers := $(python) -m django dbshell --settings tests.settings_postgres \
 	-- --no-password --command "SELECT 1" >/dev/null 2>&1
 
-.PHONY: demo test lint build client client-test benchmark-codec benchmark-delivery
+.PHONY: demo test lint build client client-test benchmark-codec benchmark-delivery \
+	benchmark-client
 
 demo: $(demo_installed)
 	$(python) example_project/manage.py demo --address $(ADDRESS)
@@ -59,6 +61,10 @@ benchmark-codec: $(dev_installed)
 benchmark-delivery: $(dev_installed)
 	$(pip_install) -r requirements-peers.txt
 	$(python) -m benchmarks.delivery $(BENCHMARK_ARGS)
+
+benchmark-client: $(dev_installed)
+	$(pip_install) -r requirements-peers.txt
+	$(python) -m benchmarks.client $(BENCHMARK_ARGS)
 
 build: $(dev_installed)
 	$(python) -m build

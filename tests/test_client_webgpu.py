@@ -233,6 +233,31 @@ def test_gpu__that_fails_leaves_this_and_later_pictures_to_workers(
     page.close()
 
 
+def test_gpu__whose_code_cannot_be_fetched_leaves_all_to_workers(browser, origin, workers, blob):
+    page = open_page(browser, origin, HARDWARE)
+    asked = []
+
+    def refuse(route: Any) -> None:
+        asked.append(route.request.url)
+        route.abort()
+
+    page.route("**/webgpu-*.js", refuse)
+    assert decode(page, blob, 50).tobytes() == decode(workers, blob, 50).tobytes()
+    assert len(asked) == 1
+    assert submissions(page) == 0
+    page.close()
+
+
+def test_gpu__code_is_not_fetched_where_there_is_none(browser, origin, blob):
+    page = open_page(browser, origin, "delete Navigator.prototype.gpu;")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    assert decode(page, blob, 50).width == 50
+    assert any("/worker-" in url for url in asked)
+    assert not any("/webgpu-" in url for url in asked)
+    page.close()
+
+
 def test_gpu__that_is_lost_between_pictures(browser, origin, workers, blob):
     page = open_page(browser, origin, HARDWARE, """
         const { requestDevice } = GPUAdapter.prototype;
