@@ -18,7 +18,7 @@ from django_latentimg.models import Compression
 from django_latentimg.test import instant_codec
 from tests.testapp.models import Product, Snapshot
 
-from .test_demo import CHROMIUM, CHROMIUM_ARGUMENTS, needs_browser
+from .chromium import launched, needs_chromium
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("enqueued")]
 
@@ -455,13 +455,11 @@ def test_dashboard__queries_do_not_grow(admin_client, entry):
     assert queries() == few
 
 
-@needs_browser
+@needs_chromium
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_dashboard__fits_a_telephone_and_breaks_no_policy(
     live_server, admin_client, entry, monkeypatch, settings, scheme
 ):
-    from playwright.sync_api import sync_playwright
-
     # Playwright runs a loop in this thread, and Django then takes its own calls for asynchronous.
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.test_admin.strict_policy"]
@@ -469,8 +467,7 @@ def test_dashboard__fits_a_telephone_and_breaks_no_policy(
     Compression.objects.create(
         field="testapp.product.photo", object_id="1", source="a.jpg", state=State.COMPRESSED
     )
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+    with launched("--disable-gpu") as browser:
         page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme=scheme)
         problems: list[str] = []
         page.on("console", lambda said: problems.append(said.text))
@@ -484,7 +481,6 @@ def test_dashboard__fits_a_telephone_and_breaks_no_policy(
         page.get_by_role("link", name="List 1 pictures").click()
         page.get_by_role("button", name="Retry photos/").click()
         page.get_by_text("1 picture: sent to the workers.").wait_for()
-        browser.close()
     assert [said for said in problems if "favicon" not in said and "404" not in said] == []
 
 

@@ -1,13 +1,11 @@
 """The built client in Chromium: blobs become the pixels that Python decodes."""
 
 import base64
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +17,12 @@ from PIL import Image
 from django_latentimg import codec
 from django_latentimg.codec import container, embedded, patches
 from django_latentimg.codec.container import Header
+from tests.chromium import launched, needs_chromium
 from tests.golden.__main__ import CURRENT
 
 STATIC = Path(__file__).parent.parent / "django_latentimg/static/django_latentimg/client"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or find_spec("playwright") is None,
-    reason="no Chromium in the path, or playwright is not installed",
-)
+pytestmark = needs_chromium
 
 DECODE = """async ([blob, width]) => {
     const { decode } = await import(window.client ?? "/latentimg.js");
@@ -70,14 +65,8 @@ def origin() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

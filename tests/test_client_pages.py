@@ -5,13 +5,11 @@ import gzip
 import hashlib
 import json
 import re
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +27,19 @@ from PIL import Image
 
 from django_latentimg import codec
 
+from .chromium import needs_chromium
 from .stored import store_blob
+from .test_client import browser
 from .testapp.models import Product
+
+__all__ = ["browser"]
 
 ROOT = Path(__file__).parent.parent
 STATIC = ROOT / "django_latentimg/static/django_latentimg/client"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 pytestmark = [
     pytest.mark.urls(__name__),
-    pytest.mark.skipif(
-        CHROMIUM is None or find_spec("playwright") is None,
-        reason="no Chromium in the path, or playwright is not installed",
-    ),
+    needs_chromium,
 ]
 
 PATIENCE = 60
@@ -162,18 +160,6 @@ class Site:
     def of_client(self) -> set[str]:
         names = (path.rpartition("/")[2] for path in self.asked if "/client/" in path)
         return {name.partition("-")[0].partition(".")[0] for name in names}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        yield browser
-        browser.close()
 
 
 @cache

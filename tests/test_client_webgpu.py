@@ -16,8 +16,9 @@ import skimage
 from PIL import Image
 
 from django_latentimg import codec
+from tests.chromium import launched
 from tests.golden.__main__ import CURRENT
-from tests.test_client import CHROMIUM, DECODE, decode, origin, pytestmark
+from tests.test_client import DECODE, decode, origin, pytestmark
 
 __all__ = ["origin", "pytestmark"]
 
@@ -98,15 +99,8 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-webgpu"],
-        )
+    with launched("--enable-unsafe-webgpu") as browser:
         yield browser
-        browser.close()
 
 
 def open_page(browser: Any, origin: str, *scripts: str) -> Any:

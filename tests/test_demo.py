@@ -23,22 +23,13 @@ import pytest
 from django_latentimg.codec import Latent
 from django_latentimg.names import BlobName
 
+from .chromium import launched, needs_chromium
+
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = [sys.executable, str(ROOT / "example_project" / "manage.py"), "demo"]
 PRINTS = 16
 PATIENCE = 600
 """Seconds for what takes half a minute on an idle machine."""
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 pytestmark = [
     pytest.mark.skipif(
@@ -50,10 +41,6 @@ pytestmark = [
         reason="the demo sells the photographs of scikit-image and scikit-learn",
     ),
 ]
-needs_browser = pytest.mark.skipif(
-    CHROMIUM is None or find_spec("playwright") is None,
-    reason="no Chromium in the path, or playwright is not installed",
-)
 
 
 def environment() -> dict[str, str]:
@@ -168,12 +155,8 @@ def server(first_run: tuple[Shop, str]) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+    with launched("--disable-gpu") as browser:
         yield browser
-        browser.close()
 
 
 class Visit:
@@ -328,7 +311,7 @@ in_every_window = pytest.mark.parametrize(
 )
 
 
-@needs_browser
+@needs_chromium
 @in_every_window
 def test_prints__every_picture_complete_right_width_and_in_its_place(
     first_run: tuple[Shop, str],
@@ -353,7 +336,7 @@ def test_prints__every_picture_complete_right_width_and_in_its_place(
         assert visited.complaints == []
 
 
-@needs_browser
+@needs_chromium
 def test_prints__a_placeholder_of_its_colours_until_a_picture_is_there(
     server: Server, browser: Any
 ) -> None:
@@ -419,7 +402,7 @@ def slow_line(url: str) -> Iterator[str]:
         line.server_close()
 
 
-@needs_browser
+@needs_chromium
 @pytest.mark.parametrize("path", ["/", "/prints/3/deep-field/"])
 def test_pages__arriving_in_pieces__move_nothing(server: Server, browser: Any, path: str) -> None:
     with slow_line(server.url) as url, visit(browser, 1440, 900) as visited:
@@ -428,7 +411,7 @@ def test_pages__arriving_in_pieces__move_nothing(server: Server, browser: Any, p
         assert visited.shifts() == []
 
 
-@needs_browser
+@needs_chromium
 def test_prints__by_keyboard_and_by_ear(server: Server, browser: Any) -> None:
     with visit(browser, 1440, 900) as visited:
         page = visited.page
@@ -454,7 +437,7 @@ def test_prints__by_keyboard_and_by_ear(server: Server, browser: Any) -> None:
         assert page.get_by_role("heading", level=1).inner_text() in names
 
 
-@needs_browser
+@needs_chromium
 @in_every_window
 def test_product__panel_tells_the_bytes_that_the_browser_got(
     server: Server, browser: Any, width: int, height: int, density: float
@@ -474,7 +457,7 @@ def test_product__panel_tells_the_bytes_that_the_browser_got(
         assert visited.complaints == []
 
 
-@needs_browser
+@needs_chromium
 def test_sell__shown_from_the_source_until_the_blob_is_written(
     server: Server, browser: Any, tmp_path: Path
 ) -> None:

@@ -17,8 +17,8 @@ from django_latentimg.forms import LatentImageWidget
 from django_latentimg.test import store_blob
 from django_latentimg.validators import PictureValidator
 
+from .chromium import launched, needs_chromium
 from .conftest import image_bytes, picture
-from .test_demo import CHROMIUM, CHROMIUM_ARGUMENTS, needs_browser
 from .testapp.models import Portrait, Product, Snapshot
 
 SVG = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"><script/></svg>'
@@ -217,15 +217,12 @@ def test_thumbnail__nothing_for_nothing():
     assert thumbnail("photo").short_description == "photo"
 
 
-@needs_browser
+@needs_chromium
 @pytest.mark.django_db(transaction=True)
 def test_admin__focus_by_click(live_server, admin_client, row, monkeypatch):
-    from playwright.sync_api import sync_playwright
-
     # Playwright runs a loop in this thread, and Django then takes its own calls for asynchronous.
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+    with launched("--disable-gpu") as browser:
         page = browser.new_page(viewport={"width": 1000, "height": 800})
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))
@@ -248,7 +245,6 @@ def test_admin__focus_by_click(live_server, admin_client, row, monkeypatch):
         page.get_by_role("button", name="Save", exact=True).click()
         page.wait_for_url("**/admin/testapp/portrait/")
         assert page.locator("picture img").count() == 1
-        browser.close()
     assert problems == []
     row.refresh_from_db()
     assert row.photo.focus == (round(100 * x), round(100 * y))
