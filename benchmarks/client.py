@@ -2,26 +2,29 @@
 
 A grid of the 24 Kodak photographs in headless Chromium, on a telephone (390 pixels wide, three
 device pixels each, two columns) and a desktop (1440, one, four columns), over emulated networks.
-The same pictures four times: AVIF renditions of their blobs, WebP as easy-thumbnails makes it by
-default, and the blobs themselves, with the decoder's files in the browser's cache and without.
-Bytes are what the server sent, headers included; the time is from the beginning of the navigation
-until the last picture is decoded. Median of ``--repeats``. Writes ``results/client.json`` and
-``client.md``.
+The same pictures in turn as AVIF renditions of their blobs, as WebP by easy-thumbnails with its
+defaults, as the package's page shows them to a browser that has the decoder (blobs where it expects
+them to be smaller, else renditions), and all of them as blobs, with the decoder in the browser's
+cache and without; once on WebGPU too, which SwiftShader emulates here. Bytes are what the server
+sent, headers included; the time is from the beginning of the navigation until the last picture is
+shown, the page scrolled as far as it takes. Median of ``--repeats``. Writes
+``results/client.json`` and ``client.md``.
 """
 
 import argparse
+import csv
 import gzip
 import io
 import json
 import os
-import shutil
-import tempfile
+import re
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +32,9 @@ from PIL import Image
 
 from django_latentimg import codec
 from django_latentimg.codec.guard import Guard
+from django_latentimg.names import BlobName
 from django_latentimg.renditions import ENCODERS, encode
+from tests.chromium import HARDWARE, launched
 
 from .lite_model import RESULTS
 
@@ -37,7 +42,6 @@ STATIC = Path(codec.__file__).parent.parent / "static/django_latentimg/client"
 WIDTHS = (240, 360, 480, 640)
 """Of the renditions, in pixels."""
 EFFORT = 1
-CHROMIUM = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
 
 
 class View(NamedTuple):
@@ -67,18 +71,23 @@ NETWORKS = {
     "fast 4G": Network(9, 170),
     "cable": Network(5, 28),
 }
-VARIANTS = (
-    "AVIF renditions",
-    "easy-thumbnails' WebP",
-    "blobs, decoder cached",
-    "blobs, first visit",
-)
+AVIF, WEBP = "AVIF renditions", "easy-thumbnails' WebP"
+PAGE = "what the page chooses, decoder cached"
+CACHED = "blobs, decoder cached"
+COLD = "blobs, first visit"
+GPU = "blobs, decoder cached, WebGPU by SwiftShader"
+VARIANTS = (AVIF, WEBP, PAGE, CACHED, COLD)
 
-IMAGES = """<script>
-addEventListener("load", async () => {
-    await Promise.all([...document.images].map((image) => image.decode()));
-    window.over = performance.now();
-});
+LOADER = '<script src="/client/loader.js"></script>'
+IMAGES = """<script type="module">
+const isShown = ({ complete, naturalWidth, currentSrc }) =>
+    complete && naturalWidth && !currentSrc.endsWith("#stand-in");
+for (const image of document.images) {
+    image.scrollIntoView({ block: "nearest" });
+    while (!isShown(image)) await new Promise((wait) => setTimeout(wait, 10));
+    await image.decode();
+}
+window.over = performance.now();
 </script>"""
 BLOBS = """<script type="module">
 import { decode } from "/client/latentimg.js";
@@ -106,33 +115,38 @@ def main() -> None:
     arguments.add_argument("--repeats", default=3, type=int)
     given = arguments.parse_args()
     paths = sorted((given.shared / "photos/kodak").glob("*.png"))
-    with tempfile.TemporaryDirectory() as folder:
-        files, pictures = make_files(paths)
-        for name, view in VIEWS.items():
-            for variant in VARIANTS:
-                files[f"/{slug(name, variant)}.html"] = page(view, variant, pictures).encode()
-        with serving(files) as server:
-            rows = list(measure(server, given.repeats, Path(folder)))
+    files, pictures = make_files(paths)
+    for view in VIEWS:
+        for variant in (*VARIANTS, GPU):
+            files[address(view, variant)] = page(VIEWS[view], variant, pictures).encode()
+    with serving(files) as server:
+        rows = [*measure(server, given.repeats), *measure_gpu(server)]
     told = {
         "pictures": len(paths),
+        "latents": sum(
+            codec.Latent.from_bytes(files[f"/{name}.limg"]).has_latents for name, _ in pictures
+        ),
         "cores": os.cpu_count(),
         "decoder_bytes": sum(
             len(content) for path, content in files.items() if path.startswith("/client/")
         ),
         "rows": rows,
+        "choice": choice(given.shared),
     }
     (RESULTS / "client.json").write_text(json.dumps(told, indent=1) + "\n")
     (RESULTS / "client.md").write_text(report(told))
     print(report(told))
 
 
-def slug(view: str, variant: str) -> str:
-    return f"{view}-{VARIANTS.index(variant)}"
+def address(view: str, variant: str) -> str:
+    return f"/{view}-{(*VARIANTS, GPU).index(variant)}.html"
 
 
 class Picture(NamedTuple):
     name: str
     size: tuple[int, int]
+    stored: str
+    """As a column holds it, which tells the page what the blob takes."""
 
 
 def make_files(paths: list[Path]) -> tuple[dict[str, bytes], list[Picture]]:
@@ -141,17 +155,23 @@ def make_files(paths: list[Path]) -> tuple[dict[str, bytes], list[Picture]]:
     pictures = []
     for path in paths:
         image = Image.open(path).convert("RGB")
-        pictures.append(Picture(path.stem, image.size))
         blob = codec.encode(image, effort=EFFORT, guard=Guard(widths=WIDTHS))
-        files[f"/{path.stem}.limg"] = blob
+        stored = str(BlobName.of(codec.Latent.from_bytes(blob), path.name, "0000"))
+        pictures.append(Picture(path.stem, image.size, stored))
+        files[url(stored, WIDTHS[0], "limg")] = blob
         for width in widths(image.width):
             decoded = codec.decode(blob, width=width)
-            files[f"/{path.stem}-{width}.avif"] = encode(decoded, "avif", ENCODERS["avif"])
+            files[url(stored, width, "avif")] = encode(decoded, "avif", ENCODERS["avif"])
             files[f"/{path.stem}-{width}.webp"] = thumbnail(path, width)
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     files["/warm.limg"] = codec.encode(Image.fromarray(noise))
     files["/warm.html"] = f"<!doctype html>{WARM_UP}".encode()
+    files["/visited.html"] = f"<!doctype html>{LOADER}".encode()
     return files, pictures
+
+
+def url(stored: str, width: int, format: str) -> str:
+    return f"/pictures/signed/{width}/{stored}.{format}"
 
 
 def widths(natural: int) -> list[int]:
@@ -179,37 +199,42 @@ def thumbnail(path: Path, width: int) -> bytes:
 
 
 def page(view: View, variant: str, pictures: list[Picture]) -> str:
-    blobs = variant.startswith("blobs")
-    format = "avif" if variant.startswith("AVIF") else "webp"
+    every_blob = variant in (CACHED, COLD, GPU)
     shown = []
-    for name, (width, height) in pictures:
+    for name, (width, height), stored in pictures:
         look = f'style="aspect-ratio: {width} / {height}"'
-        if blobs:
-            shown.append(f'<canvas data-blob="/{name}.limg" {look}></canvas>')
+        blob = url(stored, WIDTHS[0], "limg")
+        if every_blob:
+            shown.append(f'<canvas data-blob="{blob}" {look}></canvas>')
             continue
-        offered = ", ".join(f"/{name}-{w}.{format} {w}w" for w in widths(width))
-        shown.append(
-            f'<img srcset="{offered}" sizes="{view.shown:.0f}px" width="{width}" '
-            f'height="{height}" {look}>'
+        offered = ", ".join(
+            f"{f'/{name}-{w}.webp' if variant == WEBP else url(stored, w, 'avif')} {w}w"
+            for w in widths(width)
         )
+        shown.append(
+            f'<picture data-latent="{blob}"><img loading="lazy" srcset="{offered}" '
+            f'sizes="{view.shown:.0f}px" width="{width}" height="{height}" {look}></picture>'
+        )
+    loader = LOADER if variant == PAGE else ""
     return (
-        '<!doctype html><meta name="viewport" content="width=device-width">'
+        f'<!doctype html><meta name="viewport" content="width=device-width">{loader}'
         "<style>body { margin: 8px; display: grid; gap: 8px; align-items: start; "
         f"grid-template-columns: repeat({view.columns}, 1fr) }} "
-        "img, canvas { width: 100%; height: auto }</style>"
-        f"{''.join(shown)}{BLOBS if blobs else IMAGES}"
+        "img, canvas { display: block; width: 100%; height: auto }</style>"
+        f"{''.join(shown)}{BLOBS if every_blob else IMAGES}"
     )
 
 
 class Server(ThreadingHTTPServer):
-    """Counts what it sends."""
+    """Keeps account of what it sends."""
 
     daemon_threads = True
 
     def __init__(self, files: dict[str, bytes]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.files = files
-        self.sent = 0
+        self.sent = Counter[str]()
+        """Bytes by extension."""
         self.lock = threading.Lock()
 
 
@@ -233,7 +258,7 @@ class Handler(BaseHTTPRequestHandler):
             + "\r\n"
         ).encode()
         with self.server.lock:
-            self.server.sent += len(head) + len(content)
+            self.server.sent[Path(path).suffix] += len(head) + len(content)
         self.wfile.write(head + content)
 
     def log_message(self, *_: Any) -> None:
@@ -249,46 +274,60 @@ def serving(files: dict[str, bytes]) -> Iterator[Server]:
     server.server_close()
 
 
-def measure(server: Server, repeats: int, screenshots: Path) -> Iterator[dict[str, Any]]:
-    from playwright.sync_api import sync_playwright
+class Visit(NamedTuple):
+    bytes: int
+    of_blobs: int
+    ms: float
 
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM)
-        for view_name, view in VIEWS.items():
-            for network_name, network in NETWORKS.items():
+
+def measure(server: Server, repeats: int) -> Iterator[dict[str, Any]]:
+    with launched() as browser:
+        for view in VIEWS:
+            for network in NETWORKS:
                 # In turn, so that what else the machine does falls on all of them.
-                found: dict[str, list[tuple[int, float]]] = {name: [] for name in VARIANTS}
+                found: dict[str, list[Visit]] = {name: [] for name in VARIANTS}
                 for _ in range(repeats):
                     for variant in VARIANTS:
-                        url = f"/{slug(view_name, variant)}.html"
-                        warm = variant == "blobs, decoder cached"
-                        found[variant].append(visit(server, browser, view, network, url, warm=warm))
+                        found[variant].append(visit(server, browser, view, network, variant))
                 for variant, visits in found.items():
-                    row = {
-                        "view": view_name,
-                        "network": network_name,
-                        "variant": variant,
-                        "bytes": median(sent for sent, _ in visits),
-                        "ms": round(median(milliseconds for _, milliseconds in visits)),
-                    }
-                    print(row, flush=True)
-                    yield row
-        browser.close()
+                    yield summary(view, network, variant, visits)
 
 
-def visit(
-    server: Server, browser: Any, view: View, network: Network, url: str, *, warm: bool
-) -> tuple[int, float]:
-    """(bytes, milliseconds) of a browser that has been nowhere else."""
+def measure_gpu(server: Server) -> Iterator[dict[str, Any]]:
+    with launched("--enable-unsafe-webgpu") as browser:
+        visits = [visit(server, browser, "telephone", "cable", GPU)]
+        yield summary("telephone", "cable", GPU, visits)
+
+
+def summary(view: str, network: str, variant: str, visits: list[Visit]) -> dict[str, Any]:
+    found = {
+        "view": view,
+        "network": network,
+        "variant": variant,
+        **{name: round(median(getattr(visit, name) for visit in visits)) for name in Visit._fields},
+    }
+    print(found, flush=True)
+    return found
+
+
+def visit(server: Server, browser: Any, view_name: str, network_name: str, variant: str) -> Visit:
+    """Of a browser that has been nowhere else."""
+    view, network = VIEWS[view_name], NETWORKS[network_name]
     origin = f"http://127.0.0.1:{server.server_port}"
     context = browser.new_context(
         viewport={"width": view.width, "height": view.height}, device_scale_factor=view.density
     )
     tab = context.new_page()
-    if warm:
+    if variant == GPU:
+        tab.add_init_script(HARDWARE)
+    if variant in (CACHED, GPU):
         tab.goto(f"{origin}/warm.html")
         tab.wait_for_function("window.over")
+    if variant == PAGE:
+        tab.goto(f"{origin}/visited.html")
+        tab.evaluate("localStorage.latentimg = JSON.stringify({ missed: 1e9 })")
+        tab.reload()  # Tries the decoder, which decides whether the next page decodes.
+        tab.wait_for_function("JSON.parse(localStorage.latentimg).pace")
     devtools = context.new_cdp_session(tab)
     devtools.send("Network.enable")
     devtools.send(
@@ -300,45 +339,103 @@ def visit(
             "uploadThroughput": network.megabits * 1e6 / 8,
         },
     )
-    before = server.sent
-    tab.goto(f"{origin}{url}")
-    tab.wait_for_function("window.over", timeout=300_000)
+    server.sent.clear()
+    tab.goto(f"{origin}{address(view_name, variant)}")
+    tab.wait_for_function("window.over", timeout=600_000)
     milliseconds: float = tab.evaluate("window.over")
-    sent = server.sent - before
     context.close()
-    return sent, milliseconds
+    return Visit(server.sent.total(), server.sent[".limg"], milliseconds)
+
+
+def choice(shared: Path) -> dict[str, Any]:
+    """What the page's guess at a rendition's bytes comes to, by what other benchmarks found."""
+    bits, least = constants()
+    with (RESULTS / "guard.csv").open() as file:
+        blobs = {
+            (row["set"], row["picture"]): int(row["bytes"])
+            for row in csv.DictReader(file)
+            if row["variant"] == "patches auto"
+        }
+    densities, sums = [], Counter[str]()
+    photographs = set()
+    with (RESULTS / "renditions.csv").open() as file:
+        for row in csv.DictReader(file):
+            if (row["format"], row["quality"]) != ("avif", str(ENCODERS["avif"]["quality"])):
+                continue
+            key = row["set"], row["picture"]
+            with Image.open(shared / "photos" / row["set"] / f"{row['picture']}.webp") as image:
+                width, height = image.size
+            shown = min(int(row["width"]), width)
+            pixels, avif = shown * shown * height / width, int(row["bytes"])
+            densities.append(avif * 8 / pixels)
+            if key not in blobs:
+                continue
+            blob, guess = blobs[key], pixels * bits / 8
+            photographs.add(key)
+            sums["renditions"] += 1
+            sums["AVIF"] += avif
+            sums["blobs"] += blob
+            sums["chosen"] += blob if guess - blob >= guess * least else avif
+            sums["best"] += min(avif, blob)
+    return {
+        **sums,
+        "photographs": len(photographs),
+        "bits": mean(densities),
+        "median": median(densities),
+    }
+
+
+def constants() -> tuple[float, float]:
+    """Of ``client/src/page/worth.ts``: bits for a pixel, and the least share worth saving."""
+    text = (Path(__file__).parent.parent / "client/src/page/worth.ts").read_text()
+    bits = re.search(r"BITS = ([\d.]+);", text)
+    least = re.search(r"LEAST_SHARE = (\d+) / (\d+);", text)
+    assert bits
+    assert least
+    return float(bits[1]), int(least[1]) / int(least[2])
 
 
 def report(told: dict[str, Any]) -> str:
-    rows = told["rows"]
+    rows, count, decoder = told["rows"], told["pictures"], told["decoder_bytes"]
 
     def of(view: str, network: str, variant: str) -> dict[str, Any]:
         key = view, network, variant
         return next(row for row in rows if (row["view"], row["network"], row["variant"]) == key)
 
-    decoder = told["decoder_bytes"]
     lines = [
-        f"{told['pictures']} Kodak photographs in a grid, headless Chromium on "
-        f"{told['cores']} shared cores without a GPU. The decoder and its weights are "
-        f"{decoder / 1000:,.0f} KB by gzip, once.",
+        f"{count} Kodak photographs in a grid, headless Chromium on {told['cores']} shared cores "
+        f"without a GPU. The guard has kept {told['latents']} as latents, the others as AVIF in "
+        f"the blob. The decoder and its weights are {decoder / 1000:,.0f} KB by gzip, once.",
         "",
-        "| | network | | KB | seconds to the last picture | bytes, ours being 1 |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| | network | | KB | of these blobs | AVIF being 1 | seconds to the last picture |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
-        ours = of(row["view"], row["network"], "blobs, decoder cached")["bytes"]
+        avif = of(row["view"], row["network"], AVIF)["bytes"]
         lines.append(
             f"| {row['view']} | {row['network']} | {row['variant']} | {row['bytes'] / 1000:,.0f} | "
-            f"{row['ms'] / 1000:.1f} | {row['bytes'] / ours:.2f} |"
+            f"{row['of_blobs'] / 1000:,.0f} | {row['bytes'] / avif:.2f} | {row['ms'] / 1000:.1f} |"
         )
-    lines += ["", "| | a picture's AVIF, KB | its blob, KB | pictures until the decoder is paid |"]
+    lines += [
+        "",
+        "| | a picture's AVIF, KB | what the page chooses | pictures until the decoder is paid |",
+    ]
     lines.append("| --- | --- | --- | --- |")
     network = rows[0]["network"]
-    for view in dict.fromkeys(row["view"] for row in rows):
-        avif = of(view, network, "AVIF renditions")["bytes"] / told["pictures"]
-        blob = of(view, network, "blobs, decoder cached")["bytes"] / told["pictures"]
-        even = f"{decoder / (avif - blob):,.0f}" if avif > blob else "never"
-        lines.append(f"| {view} | {avif / 1000:.1f} | {blob / 1000:.1f} | {even} |")
+    for view in VIEWS:
+        avif, page = (of(view, network, variant)["bytes"] / count for variant in (AVIF, PAGE))
+        even = f"{decoder / (avif - page):,.0f}" if avif > page else "never"
+        lines.append(f"| {view} | {avif / 1000:.1f} | {page / 1000:.1f} | {even} |")
+    known = told["choice"]
+    lines += [
+        "",
+        f"Of {known['renditions']} renditions in AVIF of {known['photographs']} other photographs, "
+        "most of products, blobs with the guard's default: KB of the renditions alone "
+        f"{known['AVIF'] / 1000:.0f}, of the blobs alone {known['blobs'] / 1000:.0f}, of what the "
+        f"page would choose by their sizes {known['chosen'] / 1000:.0f}, of the smaller each time "
+        f"{known['best'] / 1000:.0f}. All AVIF there has {known['bits']:.2f} bits for a pixel "
+        f"(median {known['median']:.2f}).",
+    ]
     return "\n".join(lines) + "\n"
 
 

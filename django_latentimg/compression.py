@@ -268,7 +268,7 @@ def _store(
     """
     for _ in range(2):
         latent = Latent.from_bytes(blob)
-        name = str(BlobName(source, latent.width, latent.height, latent.digest, attempt.policy))
+        name = str(BlobName.of(latent, source, attempt.policy))
         if len(name) > (field.max_length or len(name)):
             raise CodecError(f"{source} is too long a name: its blob's does not fit.")
         leftover = attempt.blob

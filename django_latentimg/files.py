@@ -102,6 +102,14 @@ class LatentImageFieldFile(ImageFieldFile):
         """Displayed height, pixels."""
         return (self.known_size or self.measure())[1]
 
+    @property
+    def size(self) -> int:
+        """Bytes of the file; of a blob by its name, without asking the storage."""
+        if self._committed and (blob_name := self.blob_name):
+            return blob_name.bytes
+        size: int = super().size
+        return size
+
     def measure(self) -> tuple[int, int]:
         """Displayed (width, height) in pixels, read from the file. Raises ``ImageError``."""
         from .codec import pixels

@@ -1,8 +1,9 @@
 """Files of pictures that no row needs any more, whatever has left them lying.
 
 Only what this package has made or knows can be garbage: files that have a blob's name and begin
-like one, and sources that the ledger knows. The storage is listed and each page of names looked
-up in every column that may hold one, so memory and the number of queries for a page are bounded.
+like one, and sources that the ledger knows. The tables are read once, page by page, into an
+inventory of what is needed; then the storage is listed, and what the inventory lacks is looked up
+in every column that may hold it, because a row may have come since.
 """
 
 import os
@@ -15,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
+import numpy as np
 from django.apps import apps
 from django.core.files.storage import FileSystemStorage, Storage, storages
 from django.db import models, router
@@ -34,7 +36,8 @@ from .names import EXTENSION, BlobName, source_of
 from .storage import SourcesAndBlobs
 
 PAGE = 10_000
-"""Files looked up at a time. Columns of files have no index: each look reads whole tables."""
+"""Rows read at a time, and files looked up. Columns of files have no index, so a look reads whole
+tables."""
 AT_ONCE = 500
 """Files deleted between two looks whether a row has begun to show them."""
 
@@ -68,8 +71,10 @@ def collect(
     since = timezone.now() - older_than
     for place in _places(fields):
         columns = _columns(place.root, since)
+        inventory = Inventory(columns)
         old = (file for file in place.files() if file.modified < since and _is_plain(file.name))
-        for page in _portions(old, PAGE):
+        doubtful = inventory.without(old, place.root.folder)
+        for page in _portions(doubtful, PAGE):
             found = place.garbage({file.name: file for file in page}, columns)
             if delete:
                 for some in _portions(found, AT_ONCE):
@@ -117,6 +122,17 @@ class Column(NamedTuple):
     needs_source: Callable[[str], bool] | None = None
     """Whether the source of a blob that stands there is needed as well."""
 
+    def paths(self) -> Iterator[str]:
+        """Of the files that it names, and of sources that are needed in any case."""
+        rows, after = self.rows.order_by("pk").values_list("pk", self.name), Q()
+        while page := list(rows.filter(after)[:PAGE]):
+            for _, value in page:
+                if value:
+                    yield f"{self.root}{value}"
+                    if self.needs_source is _always:
+                        yield f"{self.root}{source_of(value)}"
+            after = Q(pk__gt=page[-1][0])
+
     def needed(self, paths: Collection[str]) -> set[str]:
         """Which of the files it names, or needs as sources of the blobs that it names."""
         names = [path.removeprefix(self.root) for path in paths if path.startswith(self.root)]
@@ -135,6 +151,27 @@ class Column(NamedTuple):
             if self.needs_source and source in paths and source not in found:
                 found |= {source} if self.needs_source(value) else set()
         return found
+
+
+class Inventory:
+    """What the columns named when they were read: 8 bytes for each name, 16 where sources are kept.
+
+    What is not in it is not needed, unless a row has come since. Two names may share a hash: of a
+    hundred million files, one in a thousand runs leaves one lying.
+    """
+
+    def __init__(self, columns: Iterable[Column]) -> None:
+        paths = (path for column in columns for path in column.paths())
+        self._hashes = np.fromiter(map(hash, paths), np.int64)
+        self._hashes.sort()
+
+    def without(self, files: Iterable[Listed], root: str) -> Iterator[Listed]:
+        """The files below ``root`` that are not in it."""
+        for some in _portions(files, PAGE):
+            hashes = np.array([hash(f"{root}{file.name}") for file in some], np.int64)
+            first = np.searchsorted(self._hashes, hashes, "left")
+            after = np.searchsorted(self._hashes, hashes, "right")
+            yield from (some[index] for index in np.flatnonzero(first == after))
 
 
 def _made_of(column: str, sources: list[str]) -> Q:
@@ -310,14 +347,18 @@ def _columns(root: Root, since: datetime) -> list[Column]:
     discarded = discards.entries()
     recent = ledger.entries().filter(updated__gte=since)
     for folder in sorted(roots):
-        columns.append(Column(discarded, "name", folder, lambda blob: True))
+        columns.append(Column(discarded, "name", folder, _always))
         columns.append(Column(recent, "blob", folder))
     return columns
+
+
+def _always(blob: str) -> bool:
+    return True
 
 
 def _counts(field: LatentImageField) -> Callable[[str], bool]:
     """Whether the source of a blob that the field shows is needed."""
     if field.keep_source:
-        return lambda blob: True
+        return _always
     # It is all that is left of a picture whose blob has been lost.
     return lambda blob: not field.storage.exists(blob)

@@ -55,7 +55,7 @@ def store_blob(
     latent = codec.Latent.from_bytes(blob)
     policy = compression.fingerprint(latent_field)
     path = latent_field.generate_filename(model(), source)
-    name = str(BlobName(path, latent.width, latent.height, latent.digest, policy))
+    name = str(BlobName.of(latent, path, policy))
     if not latent_field.storage.exists(name):
         latent_field.storage.save(name, ContentFile(blob))
     return name

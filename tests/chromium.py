@@ -19,6 +19,11 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
+HARDWARE = """
+    Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });
+"""
+"""A script for pages that are to use a GPU that the browser emulates, which the client does not."""
+
 needs_chromium = pytest.mark.skipif(
     PROGRAM is None or find_spec("playwright") is None,
     reason="no Chromium in the path, or playwright is not installed",

@@ -29,5 +29,5 @@ def store_blob(field: LatentImageField, source: str, content: bytes | None = Non
     if content is None:
         content = blob()
     latent = Latent.from_bytes(content)
-    name = str(BlobName(source, latent.width, latent.height, latent.digest, "0123"))
+    name = str(BlobName.of(latent, source, "0123"))
     return field.storage.save(name, ContentFile(content))

@@ -201,7 +201,7 @@ def digest() -> str:
 
 def decodes(**change: Any) -> dict[str, Any]:
     """What is remembered of somebody whose browser has decoded before."""
-    return {"seen": 0, "digest": digest(), "pace": 100} | change
+    return {"missed": 0, "digest": digest(), "pace": 100} | change
 
 
 class Visit:
@@ -615,7 +615,7 @@ def test_page__counts_renditions(site, visit):
 
 def test_page__after_many_renditions_the_decoder_is_fetched_for_the_next_page(site, visit):
     hang(cat(0), cat(1))
-    visited = visit({"seen": 200, "digest": "", "pace": 0})
+    visited = visit({"missed": 2_000_000, "digest": "", "pace": 0})
     visited.open("grid")
     visited.wait()
     visited.page.wait_for_function("() => JSON.parse(localStorage.latentimg).digest !== ''")
@@ -633,10 +633,10 @@ def test_page__after_many_renditions_the_decoder_is_fetched_for_the_next_page(si
 def test_page__a_decoder_that_fails_at_first_is_not_tried_on_every_page(site, visit):
     hang(cat())
     site.faults["client/decoder-"] = lambda: b""
-    visited = visit({"seen": 200, "digest": "", "pace": 0})
+    visited = visit({"missed": 2_000_000, "digest": "", "pace": 0})
     visited.open("card")
     visited.wait()
-    visited.page.wait_for_function("() => JSON.parse(localStorage.latentimg).seen === 0")
+    visited.page.wait_for_function("() => JSON.parse(localStorage.latentimg).missed === 0")
     assert visited.visitor()["digest"] == ""
     assert site.pictures() == ["avif"]
 
@@ -671,7 +671,7 @@ def test_service_worker__decodes_for_pages_that_know_nothing_of_it(site, visit):
 @pytest.mark.parametrize("visitor", [{}, decodes(digest="other")])
 def test_service_worker__leaves_renditions_to_who_has_no_decoder(site, visit, visitor):
     hang(cat(0))
-    visited = registered(site, visit, visitor or {"seen": 1})
+    visited = registered(site, visit, visitor or {"missed": 1})
     hang(cat(1))
     visited.open("unchanged")
     visited.wait()
@@ -681,7 +681,7 @@ def test_service_worker__leaves_renditions_to_who_has_no_decoder(site, visit, vi
 @pytest.mark.parametrize("file", [".limg.limg", "client/decoder-"])
 def test_service_worker__gives_the_rendition_where_decoding_fails(site, visit, file):
     hang(cat(0))
-    visited = visit({"seen": 1})
+    visited = visit({"missed": 1})
     site.faults[file] = lambda: b""
     visited = registered(site, visit, decodes(pace=1))
     hang(cat(1))

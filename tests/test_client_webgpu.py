@@ -16,7 +16,7 @@ import skimage
 from PIL import Image
 
 from django_latentimg import codec
-from tests.chromium import launched
+from tests.chromium import HARDWARE, launched
 from tests.golden.__main__ import CURRENT
 from tests.test_client import DECODE, decode, origin, pytestmark
 
@@ -36,9 +36,6 @@ COUNT = """
     }
     spy(GPU, "requestAdapter", () => used.adapters++);
     spy(GPUQueue, "submit", () => used.submissions++);
-"""
-HARDWARE = """
-    Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });
 """
 
 FAULTS = {

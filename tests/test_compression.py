@@ -275,7 +275,7 @@ def test_compress__leaves_a_blob_that_was_cut_short_and_may_not_be(upload, files
 def test_compress__removes_another_blob_of_a_killed_attempt(upload, files, collect):
     """A worker elsewhere may encode the same source to other bytes."""
     saved = Product.objects.create(photo=upload())
-    other = "photos/llama.png.96x64.00000000-0000.limg"
+    other = "photos/llama.png.96x64-5123.00000000-0000.limg"
     PHOTO.storage.save(other, ContentFile(b"another machine's"))
     Compression.objects.update(blob=other)
     compress(PHOTO, saved.pk, saved.photo.name)

@@ -18,7 +18,7 @@ from tests.codec.test_codec import photograph
 from tests.conftest import image_bytes, picture
 from tests.testapp.models import FramedSnapshot, Product, Snapshot
 
-BLOB = "photos/llama.png.96x64.01234567-89ab.limg"
+BLOB = "photos/llama.png.96x64-5123.01234567-89ab.limg"
 PHOTO = Product._meta.get_field("photo")
 
 pytestmark = pytest.mark.django_db
@@ -251,6 +251,18 @@ def test_file__rendition(upload, enqueued):
         saved.photo.rendition(320, "png")
 
 
+def test_file__knows_a_blobs_bytes_without_the_storage(upload, enqueued):
+    saved = product(upload)
+    assert saved.photo.size == PHOTO.storage.size(saved.photo.name)
+    compress(PHOTO, saved.pk, saved.photo.name)
+    blob = Product.objects.get().photo
+    assert blob.size == PHOTO.storage.size(blob.name)
+    PHOTO.storage.delete(blob.name)
+    assert blob.size == blob.blob_name.bytes
+    blob.save("other.png", ContentFile(image_bytes(picture())))
+    assert blob.size == PHOTO.storage.size(blob.name)
+
+
 def test_file__url_is_the_largest_jpeg(upload, enqueued, client):
     saved = product(upload, width=700, height=10)
     assert "/960/" in saved.photo.url
@@ -263,7 +275,7 @@ def test_file__url_is_the_largest_jpeg(upload, enqueued, client):
 
 def test_generate_filename__refuses_the_ending_of_blobs():
     with pytest.raises(SuspiciousFileOperation, match="limg"):
-        Product.objects.create(photo=ContentFile(b"", "a.png.1x1.00000000-0000.limg"))
+        Product.objects.create(photo=ContentFile(b"", "a.png.1x1-5123.00000000-0000.limg"))
 
 
 def test_generate_filename__leaves_room_for_the_blobs_name(upload, enqueued):

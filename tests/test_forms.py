@@ -204,7 +204,7 @@ def test_admin__keeps_its_themes_own_input(settings):
         assert isinstance(made, widget)
         assert isinstance(made, LatentImageWidget)
         html = made.render(
-            "photo", Product(photo="a.jpg.9x9.01234567-0123.limg").photo, {"id": "x"}
+            "photo", Product(photo="a.jpg.9x9-5123.01234567-0123.limg").photo, {"id": "x"}
         )
         assert "<dt>problem</dt>" in html
         assert html.count('type="file"') == 1

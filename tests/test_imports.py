@@ -21,7 +21,7 @@ from django_latentimg import fields, links, markup, names, negotiation, renditio
 from django_latentimg.templatetags import latentimg
 from tests.testapp.models import Product
 
-photo = Product(photo="photos/llama.jpg.96x64.01234567-0123.limg").photo
+photo = Product(photo="photos/llama.jpg.96x64-5123.01234567-0123.limg").photo
 page = engines["django"].from_string("{% load latentimg %}{% latent_img photo %}")
 assert "<img" in page.render({"photo": photo})
 

@@ -164,7 +164,7 @@ def test_command__json_for_machines(upload, age):
 
 
 def test_command__leaves_alone_what_it_did_not_make(upload, files, age):
-    name = str(BlobName("photos/a.jpg", 96, 64, "01234567", "0123"))
+    name = str(BlobName("photos/a.jpg", 96, 64, 500, "01234567", "0123"))
     for foreign in (name, "photos/readme.txt", "photos/a.jpg.limg", "photos/a.jpg"):
         PHOTO.storage.save(foreign, ContentFile(b"mine"))
     PHOTO.storage.save("photos/b.limg", ContentFile(BLOB))
@@ -197,7 +197,7 @@ def test_command__another_file_under_a_sources_free_name(upload, age):
 
 def test_command__names_that_no_column_can_hold(media, files, age):
     (media / "photos").mkdir()
-    name = str(BlobName("x\udcff.jpg", 96, 64, "01234567", "0123"))
+    name = str(BlobName("x\udcff.jpg", 96, 64, 500, "01234567", "0123"))
     (media / "photos" / name).write_bytes(BLOB)
     age()
     assert found("--delete") == set()
@@ -238,10 +238,10 @@ def test_command__sources_of_blobs_of_any_size(upload, age, size):
     """That were made by another attempt than the ledger's last."""
     row = compressed(Product, upload("älpaca's.png"))
     source = BlobName.parse(row.photo.name).source
-    Product.objects.update(photo=str(BlobName(source, *size, "01234567", "0123")))
+    Product.objects.update(photo=str(BlobName(source, *size, 500, "01234567", "0123")))
     age()
     assert found() == {row.photo.name}
-    Product.objects.update(photo=str(BlobName(f"{source}x", *size, "01234567", "0123")))
+    Product.objects.update(photo=str(BlobName(f"{source}x", *size, 500, "01234567", "0123")))
     assert found() == {row.photo.name, source}
 
 
@@ -446,7 +446,7 @@ def put(endpoint: str, keys: list[str], content: bytes) -> None:
 
 
 def test_command__on_s3_a_call_for_a_thousand_names(calls, endpoint, monkeypatch):
-    shown = [str(BlobName(f"photos/{n}.jpg", 96, 64, "01234567", "0123")) for n in range(1190)]
+    shown = [str(BlobName(f"photos/{n}.jpg", 96, 64, 500, "01234567", "0123")) for n in range(1190)]
     Product.objects.bulk_create(Product(photo=name) for name in shown)
     put(endpoint, shown, BLOB)
     lost = [store_blob(PHOTO, f"photos/lost{number}.jpg", BLOB) for number in range(10)]
@@ -459,7 +459,7 @@ def test_command__on_s3_a_call_for_a_thousand_names(calls, endpoint, monkeypatch
     assert calls.pop("GetObject") == len(lost)
     assert set(calls) <= {"HeadObject"}
     assert calls["HeadObject"] <= 2 * len(lost)
-    assert len(queries) <= 3 * 12, "three pages"
+    assert len(queries) <= (10 + 3) + 12, "rows in three pages, then a look for what is lost"
     calls.clear()
     assert found("testapp.Product", "--delete") == set(lost)
     assert calls["DeleteObject"] == len(lost)
@@ -528,7 +528,7 @@ def test_command__without_time_zones(upload, age, settings):
     assert found("--older-than", "49") == set()
 
 
-def test_command__a_bounded_number_of_queries_for_a_page(upload, age, files, monkeypatch):
+def test_command__a_bounded_number_of_queries(upload, age, files, monkeypatch):
     with instant_codec():
         for seed in range(4):
             lose(compressed(Product, upload(f"{seed}.png", seed=seed)))
@@ -542,12 +542,42 @@ def test_command__a_bounded_number_of_queries_for_a_page(upload, age, files, mon
         return len(captured)
 
     columns = 8 + 2  # of files; what is to be freed, and what workers are about to show
-    assert queries(16) <= 1 + columns + 1
-    assert queries(4) <= 4 * (1 + columns + 1)
+    look = 1 + columns + 1  # with the ledger, for sources and for blobs
+    assert queries(16) <= 2 * columns + look
+    assert queries(4) <= 2 * columns + (4 + 8) // 4 + 2 * look, "4 rows, 8 entries, 8 lost files"
     monkeypatch.setattr(garbage, "AT_ONCE", 4)
     gate = 7  # entered, taken and deleted, in transactions
-    assert queries(16, "--delete") <= 1 + columns + 1 + 2 * (columns + gate)
+    assert queries(16, "--delete") <= 2 * columns + look + 2 * (columns + gate)
     assert len(files()) == 8
+
+
+def test_command__reads_a_table_once_however_many_files_there_are(upload, age, monkeypatch):
+    with instant_codec():
+        for seed in range(6):
+            compressed(Product, upload(f"{seed}.png", seed=seed))
+    age()
+    monkeypatch.setattr(garbage, "PAGE", 4)
+    with CaptureQueriesContext(connection) as captured:
+        assert found("testapp.Product") == set()
+    table = f'FROM "{Product._meta.db_table}"'
+    of_products = [query["sql"] for query in captured if table in query["sql"]]
+    assert len([sql for sql in of_products if "photo" in sql]) == 2
+
+
+def test_command__keeps_what_a_row_has_come_to_show_meanwhile(upload, age, files, monkeypatch):
+    with instant_codec():
+        lost = compressed(Product, upload())
+    lose(lost)
+    age()
+    listed = garbage.Place.files
+
+    def files_while_a_row_is_restored(place):
+        Product.objects.create(photo=lost.photo.name)
+        return listed(place)
+
+    monkeypatch.setattr(garbage.Place, "files", files_while_a_row_is_restored)
+    assert found("testapp.Product", "--delete") == set()
+    assert len(files()) == 2
 
 
 # Anything in any order
@@ -577,7 +607,7 @@ def test_command__leaves_exactly_what_rows_need(model, steps, upload, media, fil
             model.objects.create(photo=picture_file)
         elif step == "foreign":
             foreign.add(field.storage.save(f"{folder}{number}.txt", ContentFile(b"mine")))
-            name = str(BlobName(f"{folder}{number}.jpg", 9, 9, "01234567", "0123"))
+            name = str(BlobName(f"{folder}{number}.jpg", 9, 9, 500, "01234567", "0123"))
             foreign.add(field.storage.save(name, ContentFile(b"mine")))
         elif row is None:
             continue

@@ -68,7 +68,7 @@ def test_offered__small_picture_once():
 
 
 def test_field_file__srcset_has_real_widths():
-    product = Product(photo="a.jpg.500x400.00000000-0000.limg")
+    product = Product(photo="a.jpg.500x400-5123.00000000-0000.limg")
     candidates = product.photo.srcset("webp").split(", ")
     assert [candidate.split()[1] for candidate in candidates] == ["320w", "500w"]
-    assert candidates[1].split()[0].endswith("/640/a.jpg.500x400.00000000-0000.limg.webp")
+    assert candidates[1].split()[0].endswith("/640/a.jpg.500x400-5123.00000000-0000.limg.webp")

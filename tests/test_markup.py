@@ -18,7 +18,7 @@ from .conftest import image_bytes
 from .conftest import picture as photograph
 from .testapp.models import Portrait, Product, Snapshot
 
-BLOB = "photos/llama.jpg.1600x1200.3fa9c1d2-b7e1.limg"
+BLOB = "photos/llama.jpg.1600x1200-5123.3fa9c1d2-b7e1.limg"
 PLACEHOLDER = "data:image/webp;base64,UklGRiIAAABXRUJQVlA4+/="
 
 
@@ -111,7 +111,7 @@ def test_picture__every_url_leads_to_the_view_of_this_picture(product):
 
 
 def test_picture__smaller_than_the_smallest_width():
-    product = Product(photo="a.png.96x64.01234567-0123.limg")
+    product = Product(photo="a.png.96x64-5123.01234567-0123.limg")
     image = img(picture(product.photo))
     assert candidates(image["srcset"]) == [(image["src"], "96w")]
     assert "/320/" in image["src"]
@@ -241,7 +241,7 @@ def test_picture__values_are_escaped(product, option):
 
 
 def test_picture__names_are_escaped():
-    product = Product(photo="photos/\"><script>'&.jpg.1600x1200.3fa9c1d2-b7e1.limg")
+    product = Product(photo="photos/\"><script>'&.jpg.1600x1200-5123.3fa9c1d2-b7e1.limg")
     html = picture(product.photo)
     assert [tag for tag, _ in elements(html)] == ["picture", "source", "source", "img"]
     assert img(html)["src"] == product.photo.url
@@ -264,7 +264,7 @@ def test_picture__fixed_width_by_density(product):
 
 
 def test_picture__fixed_width_of_a_small_picture():
-    product = Product(photo="a.png.500x100.01234567-0123.limg")
+    product = Product(photo="a.png.500x100-5123.01234567-0123.limg")
     image = img(picture(product.photo, width="300"))
     assert [density for _, density in candidates(image["srcset"])] == ["1.067x", "1.667x"]
 
@@ -307,7 +307,9 @@ def test_preload__is_what_the_picture_asks_for_first(product):
 
 @pytest.fixture
 def portrait() -> Portrait:
-    return Portrait(photo="p.jpg.800x600.01234567-0123.limg", focus=[0.25, 0.5], words="A llama")
+    return Portrait(
+        photo="p.jpg.800x600-5123.01234567-0123.limg", focus=[0.25, 0.5], words="A llama"
+    )
 
 
 def test_picture__ratio(portrait):

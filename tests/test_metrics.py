@@ -57,7 +57,7 @@ def test_metrics__of_real_pictures(upload):
     with instant_codec():
         compression.compress(Product._meta.get_field("photo"), row.pk, row.photo.name)
     Product.objects.create(photo=upload(seed=1))
-    Snapshot.objects.create(photo="snaps/1.jpg.9x9.01234567-0000.limg")
+    Snapshot.objects.create(photo="snaps/1.jpg.9x9-5123.01234567-0000.limg")
     found = scraped()
     assert found[of("pictures", state="compressed")] == 1
     assert found[of("pictures", state="failed")] == 0

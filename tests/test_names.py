@@ -9,14 +9,17 @@ blob_names = st.builds(
     source=st.text(min_size=1),
     width=st.integers(1, 999_999),
     height=st.integers(1, 999_999),
+    bytes=st.integers(1, 999_999_999),
     digest=st.text("0123456789abcdef", min_size=8, max_size=8),
     policy=st.text("0123456789abcdef", min_size=4, max_size=4),
 )
 
 
 def test_blob_name__as_the_format_says():
-    name = "photos/llama.jpg.1600x1200.3fa9c1d2-b7e1.limg"
-    assert BlobName.parse(name) == BlobName("photos/llama.jpg", 1600, 1200, "3fa9c1d2", "b7e1")
+    name = "photos/llama.jpg.1600x1200-5123.3fa9c1d2-b7e1.limg"
+    assert BlobName.parse(name) == BlobName(
+        "photos/llama.jpg", 1600, 1200, 5123, "3fa9c1d2", "b7e1"
+    )
     assert str(BlobName.parse(name)) == name
 
 
@@ -32,12 +35,12 @@ def test_blob_name__survives_the_round_trip(name: BlobName):
         "",
         "photos/llama.jpg",
         "photos/llama.limg",
-        ".1600x1200.3fa9c1d2-b7e1.limg",
-        "llama.jpg.0x1200.3fa9c1d2-b7e1.limg",
-        "llama.jpg.1600x1200.3FA9C1D2-b7e1.limg",
-        "llama.jpg.1600x1200.3fa9c1d2-b7e1.limg\n",
-        "llama.jpg.1600x1200.3fa9c1d2-b7e1.LIMG",
-        "llama.jpg.١x٢.3fa9c1d2-b7e1.limg",
+        ".1600x1200-5123.3fa9c1d2-b7e1.limg",
+        "llama.jpg.0x1200-5123.3fa9c1d2-b7e1.limg",
+        "llama.jpg.1600x1200-5123.3FA9C1D2-b7e1.limg",
+        "llama.jpg.1600x1200-5123.3fa9c1d2-b7e1.limg\n",
+        "llama.jpg.1600x1200-5123.3fa9c1d2-b7e1.LIMG",
+        "llama.jpg.١x٢-5123.3fa9c1d2-b7e1.limg",
     ],
 )
 def test_blob_name__anything_else_is_a_source(name: str):
@@ -45,7 +48,7 @@ def test_blob_name__anything_else_is_a_source(name: str):
 
 
 def test_blob_name__of_a_source_that_looks_like_a_blob():
-    inner = "a.jpg.1x1.00000000-0000.limg"
-    parsed = BlobName.parse(f"{inner}.2x2.11111111-1111.limg")
+    inner = "a.jpg.1x1-5123.00000000-0000.limg"
+    parsed = BlobName.parse(f"{inner}.2x2-5123.11111111-1111.limg")
     assert parsed is not None
     assert parsed.source == inner

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 postgres = pytest.mark.only_postgres  # about its locks and its catalogue
 
-BLOB = "pages/{}.jpg.1600x1200.01234567-0123.limg"
+BLOB = "pages/{}.jpg.1600x1200-5123.01234567-0123.limg"
 
 
 def length_of_column() -> int:

@@ -228,7 +228,7 @@ def test_render__says_that_it_is_srgb(store, format):
 
 def test_render__missing_file():
     with pytest.raises(FileNotFoundError):
-        renditions.render(PHOTO, "photos/none.png.96x64.01234567-0123.limg", 96, "webp")
+        renditions.render(PHOTO, "photos/none.png.96x64-5123.01234567-0123.limg", 96, "webp")
 
 
 def test_render__damaged_blob(media, cache):
@@ -438,7 +438,11 @@ def test_render__source_gave_way_but_whose_is_it():
 
 @pytest.mark.django_db
 def test_render__source_is_gone_and_others_have_similar_names():
-    names = ["snaps/llama.png.jpg", "snaps/LLAMA.png", "snaps/llama.png.96x64.01234567-0123.limg"]
+    names = [
+        "snaps/llama.png.jpg",
+        "snaps/LLAMA.png",
+        "snaps/llama.png.96x64-5123.01234567-0123.limg",
+    ]
     Snapshot.objects.bulk_create([Snapshot(photo=store_blob(SNAPSHOT, name)) for name in names])
     with pytest.raises(FileNotFoundError):
         renditions.render(SNAPSHOT, "snaps/llama.png", 100, "webp")

@@ -490,7 +490,7 @@ def test_command__by_processes_of_a_sites_manage_py(tmp_path):
 
     manage("migrate", "--run-syncdb", "--verbosity", "0")
     names = [
-        str(BlobName(f"snaps/{number}.jpg", 96, 64, "01234567", "0123")) for number in range(3)
+        str(BlobName(f"snaps/{number}.jpg", 96, 64, 500, "01234567", "0123")) for number in range(3)
     ]
     for name in names:
         path = tmp_path / "files" / name

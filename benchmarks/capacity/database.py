@@ -9,6 +9,7 @@ Writes ``benchmarks/results/capacity_database.json``.
 
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext, override_settings, setup_test_environment
 from django.utils import timezone
 
-from django_latentimg import backlog, compression, discards, ledger, renditions
+from django_latentimg import backlog, compression, discards, garbage, ledger, renditions
 from django_latentimg.models import Compression, Discarded
 from django_latentimg.test import instant_codec
 from tests import s3
@@ -142,7 +143,7 @@ def asked(operations: Counter[str]) -> Counts:
 
 
 NAME = "'photos/2026/07/' || md5(n::text) || '.jpg'"
-BLOB = f"{NAME} || '.4000x3000.' || left(md5(n::text), 8) || '-b7e1.limg'"
+BLOB = f"{NAME} || '.4000x3000-123456.' || left(md5(n::text), 8) || '-b7e1.limg'"
 PRODUCTS = f"""
 INSERT INTO testapp_product (title, photo, photo_width, photo_height, photo_placeholder)
 SELECT 'Llama ' || n, CASE WHEN n % {PENDING_OF} = 0 THEN {NAME} ELSE {BLOB} END, 4000, 3000,
@@ -184,13 +185,27 @@ def weighed() -> dict[str, Any]:
             }
             for table in ("testapp_product", "django_latentimg_compression")
         }
-    return {"rows": ROWS, "pending_of": PENDING_OF, "bytes": sizes, "plans": plans}
+    return {
+        "rows": ROWS,
+        "pending_of": PENDING_OF,
+        "bytes": sizes,
+        "plans": plans,
+        "gc": {"seconds": inventory_seconds(), "deletions": garbage.AT_ONCE},
+    }
+
+
+def inventory_seconds() -> float:
+    """In which garbage collection reads a column that keeps its sources."""
+    column = garbage.Column(Product._base_manager.all(), "photo", "media/", garbage._always)
+    started = time.perf_counter()
+    garbage.Inventory([column])
+    return time.perf_counter() - started
 
 
 def lookups() -> dict[str, Callable[[], object]]:
     field: Any = Product._meta.get_field("photo")
     source = "photos/2026/07/1679091c5a880faf6fb5e6087eb1b2dc.jpg"  # md5 of 6
-    name = f"{source}.4000x3000.1679091c-b7e1.limg"
+    name = f"{source}.4000x3000-123456.1679091c-b7e1.limg"
     pending, stale = (backlog.Selection(field, state) for state in ("pending", "stale"))
     return {
         "pending rows, a page": lambda: list(pending.rows().order_by("pk")[: backlog.PAGE]),

@@ -133,7 +133,7 @@ def create_large(width: int = 4000, height: int = 3000) -> Any:
     storage = Photo._meta.get_field("photo").storage
     source = storage.save("photos/0.jpg", ContentFile(as_jpeg(image)))
     latent = codec.Latent.from_bytes(blob)
-    name = BlobName(source, latent.width, latent.height, latent.digest, "0000")
+    name = BlobName.of(latent, source, "0000")
     return Photo.objects.create(photo=storage.save(str(name), ContentFile(blob)))
 
 

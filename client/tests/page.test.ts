@@ -1,26 +1,27 @@
 import { describe, expect, test } from "vitest";
-import { blobWidth, isWorthDecoding, readRendition } from "../src/page/addresses";
+import { readBlob, readRendition } from "../src/page/addresses";
 import { toBitmapFile } from "../src/page/bmp";
 import { BREAK_EVEN, decide, type Device, SLOWEST, type Visitor } from "../src/page/decision";
 import { TOLERANCE, widthFor } from "../src/page/widths";
+import { saving } from "../src/page/worth";
 
 describe("decide", () => {
-  const visitor: Visitor = { seen: 0, digest: "this", pace: 500 };
+  const visitor: Visitor = { missed: 0, digest: "this", pace: 500 };
   const device: Device = { able: true, saveData: false, memory: 8 };
 
   test.each<[string, Partial<Visitor>, Partial<Device>, ReturnType<typeof decide>]>([
     ["has the decoder", {}, {}, "decode"],
     ["is just fast enough", { pace: SLOWEST }, {}, "decode"],
     ["is too slow", { pace: SLOWEST + 1 }, {}, "neither"],
-    ["may be fast by now", { pace: SLOWEST + 1, seen: BREAK_EVEN }, {}, "try"],
+    ["may be fast by now", { pace: SLOWEST + 1, missed: BREAK_EVEN }, {}, "try"],
     ["has another decoder", { digest: "other" }, {}, "neither"],
     ["has none", { digest: "" }, {}, "neither"],
-    ["has nearly seen enough", { digest: "", seen: BREAK_EVEN - 1 }, {}, "neither"],
-    ["has seen enough", { digest: "", seen: BREAK_EVEN }, {}, "try"],
-    ["saves data", { seen: BREAK_EVEN }, { saveData: true }, "neither"],
-    ["has little memory", { seen: BREAK_EVEN }, { memory: 2 }, "neither"],
+    ["has nearly lost enough", { digest: "", missed: BREAK_EVEN - 1 }, {}, "neither"],
+    ["has lost enough", { digest: "", missed: BREAK_EVEN }, {}, "try"],
+    ["saves data", { missed: BREAK_EVEN }, { saveData: true }, "neither"],
+    ["has little memory", { missed: BREAK_EVEN }, { memory: 2 }, "neither"],
     ["has just enough memory", {}, { memory: 4 }, "decode"],
-    ["is an old browser", { seen: BREAK_EVEN }, { able: false }, "neither"],
+    ["is an old browser", { missed: BREAK_EVEN }, { able: false }, "neither"],
   ])("a visitor that %s", (_, someVisitor, someDevice, verdict) => {
     const decided = decide({ ...visitor, ...someVisitor }, { ...device, ...someDevice }, "this");
     expect(decided).toBe(verdict);
@@ -29,12 +30,13 @@ describe("decide", () => {
 
 describe("addresses", () => {
   const signed = "https://cdn.example/img/shop.product.photo:Ab-_9";
-  const name = "photos/%C3%BC%201.jpg.1600x1200.3fa9c1d2-b7e1.limg";
+  const name = "photos/%C3%BC%201.jpg.1600x1200-5123.3fa9c1d2-b7e1.limg";
 
   test.each(["avif", "webp", "jpeg"])("a rendition in %s leads to its blob", (format) => {
     const rendition = readRendition(`${signed}/640/${name}.${format}`);
-    expect(rendition).toEqual({ width: 640, full: 1600, blob: `${signed}/640/${name}.limg` });
-    expect(blobWidth(rendition!.blob)).toBe(1600);
+    const of = { url: `${signed}/640/${name}.limg`, width: 1600, height: 1200, bytes: 5123 };
+    expect(rendition).toEqual({ width: 640, of });
+    expect(readBlob(of.url)).toEqual(of);
   });
 
   test("a rendition is never wider than its blob", () => {
@@ -52,9 +54,26 @@ describe("addresses", () => {
     expect(readRendition(url)).toBeUndefined();
   });
 
-  test("small renditions are not worth decoding", () => {
-    expect(isWorthDecoding(799, 1600)).toBe(false);
-    expect(isWorthDecoding(800, 1600)).toBe(true);
+  test("a rendition is no blob", () => {
+    expect(readBlob(`${signed}/640/${name}.avif`)).toBeUndefined();
+    expect(readBlob(`${signed}/640/photos/llama.jpg.limg`)).toBeUndefined();
+  });
+});
+
+describe("saving", () => {
+  const picture = { url: "", width: 1600, height: 1200, bytes: 25_000 };
+
+  test.each([
+    ["in full", 1600, 115_200 - 25_000],
+    ["at half of its width", 800, 0],
+    ["where that is just under two thirds of the rendition", 913, 37_511 - 25_000],
+    ["where it is a little more", 912, 0],
+  ])("%s", (_, shown, bytes) => {
+    expect(Math.round(saving(picture, shown))).toBe(bytes);
+  });
+
+  test("a blob that holds AVIF saves nothing", () => {
+    expect(saving({ ...picture, bytes: 150_000 }, 1600)).toBe(0);
   });
 });
 

@@ -154,17 +154,21 @@ def decode(
 class Latent:
     """A parsed blob; symbols are decoded when asked for."""
 
-    def __init__(self, header: container.Header, chunks: dict[bytes, bytes], digest: str) -> None:
+    def __init__(
+        self, header: container.Header, chunks: dict[bytes, bytes], digest: str, size: int
+    ) -> None:
         self._header = header
         self._chunks = chunks
         self.digest = digest
         """First 8 hexadecimal digits of the blob's SHA-256."""
+        self.bytes = size
+        """Of the blob."""
 
     @classmethod
     def from_bytes(cls, blob: bytes) -> "Latent":
         """Raises ``BlobError`` unless ``blob`` is whole and undamaged."""
         header, chunks = container.unpack(blob)
-        return cls(header, chunks, hashlib.sha256(blob).hexdigest()[:8])
+        return cls(header, chunks, hashlib.sha256(blob).hexdigest()[:8], len(blob))
 
     @property
     def width(self) -> int:

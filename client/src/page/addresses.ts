@@ -1,15 +1,24 @@
 /** What a picture's URL tells: `/pictures/<signature>/<width>/<stored name>.<format>`. */
 
-const RENDITION = /\/(\d+)(\/.+\.(\d+)x\d+\.[0-9a-f]{8}-[0-9a-f]{4}\.limg)\.(?:avif|webp|jpeg)$/;
-const WIDTH = /\.(\d+)x\d+\.[0-9a-f]{8}-[0-9a-f]{4}\.limg\.limg$/;
+const STORED = String.raw`\.(\d+)x(\d+)-(\d+)\.[0-9a-f]{8}-[0-9a-f]{4}\.limg`;
+const RENDITION = new RegExp(String.raw`/(\d+)(/.+${STORED})\.(?:avif|webp|jpeg)$`);
+const BLOB = new RegExp(String.raw`${STORED}\.limg$`);
+
+export interface Compressed {
+  /** Of the blob. */
+  url: string;
+  /** Of the whole picture, pixels. */
+  width: number;
+  height: number;
+  /** Of the blob. */
+  bytes: number;
+}
 
 export interface Rendition {
   /** Pixels. */
   width: number;
-  /** Of the whole picture, pixels. */
-  full: number;
-  /** Its blob's URL. */
-  blob: string;
+  /** What it was made of. */
+  of: Compressed;
 }
 
 /**
@@ -19,25 +28,18 @@ export interface Rendition {
 export function readRendition(url: string): Rendition | undefined {
   const match = RENDITION.exec(url);
   if (!match) return undefined;
-  const [whole, asked, name, full] = match as unknown as [string, string, string, string];
-  return {
-    width: Math.min(Number(asked), Number(full)), // Pictures are never scaled up.
-    full: Number(full),
-    blob: `${url.slice(0, -whole.length)}/${asked}${name}.limg`,
-  };
+  const [whole, asked, name, ...size] = match as unknown as [string, string, string];
+  const of = compressed(`${url.slice(0, -whole.length)}/${asked}${name}.limg`, size);
+  return { width: Math.min(Number(asked), of.width), of }; // Pictures are never scaled up.
 }
 
-/** Of the whole picture, pixels, by its blob's URL; 0 for other URLs. */
-export function blobWidth(url: string): number {
-  return Number(WIDTH.exec(url)?.[1] ?? 0);
+/** What a blob's URL tells; undefined for other URLs. */
+export function readBlob(url: string): Compressed | undefined {
+  const match = BLOB.exec(url);
+  return match ? compressed(url, match.slice(1)) : undefined;
 }
 
-/**
- * AVIF half as wide as a blob takes 1.4 times the blob's bytes, and 0.6 times if it has a quarter of
- * the width (the photographs of `BREAK_EVEN`), so small renditions are downloaded.
- */
-const LEAST_SHARE = 0.5;
-
-export function isWorthDecoding(width: number, full: number): boolean {
-  return width >= LEAST_SHARE * full;
+function compressed(url: string, size: string[]): Compressed {
+  const [width, height, bytes] = size.map(Number) as [number, number, number];
+  return { url, width, height, bytes };
 }

@@ -6,14 +6,16 @@
  * the rendition as ever.
  */
 
+import { type Compressed, readBlob } from "./addresses";
+import { saving } from "./worth";
+
 /** Lazy ones only: browsers ask for others before a script can say that they need not. */
 export const IMAGES = 'picture[data-latent] > img[loading="lazy"]';
 
 export interface Claim {
   image: HTMLImageElement;
   source: HTMLSourceElement;
-  /** The blob's URL. */
-  blob: string;
+  blob: Compressed;
   /** Pixels of the decoded picture's width; 0 until there is one. */
   shown: number;
 }
@@ -22,15 +24,18 @@ export type Claims = WeakMap<HTMLImageElement, Claim>;
 
 const STAND_IN = "#stand-in";
 
-export function claim(image: HTMLImageElement): Claim {
+/** Undefined where the picture is not worth decoding, however large it is shown. */
+export function claim(image: HTMLImageElement): Claim | undefined {
   const picture = image.parentElement!;
+  const blob = readBlob(picture.dataset["latent"]!);
+  if (!blob || !saving(blob, blob.width)) return undefined;
   picture.querySelector("source[data-latent]")?.remove(); // A copied picture has one that is over.
   const source = document.createElement("source");
   source.dataset["latent"] = "";
   const [width, height] = [image.getAttribute("width"), image.getAttribute("height")];
   show({ image, source }, standIn(width, height), Number(width));
   picture.prepend(source);
-  return { image, source, blob: picture.dataset["latent"]!, shown: 0 };
+  return { image, source, blob, shown: 0 };
 }
 
 /** The browser loads the rendition. */

@@ -2,8 +2,8 @@
 
 /** What is remembered of somebody who visits the site. */
 export interface Visitor {
-  /** Renditions that were shown since the decoder was last tried, not counting small ones. */
-  seen: number;
+  /** Bytes that blobs would have saved since the decoder was last tried. */
+  missed: number;
   /** Digest of the decoder's files that were fetched, and are in the browser's cache. */
   digest: string;
   /** Milliseconds that a megapixel takes. */
@@ -19,11 +19,10 @@ export interface Device {
 }
 
 /**
- * The decoder takes 1.8 MB. A blob takes 9 KB less than AVIF of its width: the mean of 10
- * photographs of 320 to 768 pixels. So after 200 renditions the visitor has lost as much as the
- * decoder costs; to fetch it then costs at most twice what the best guess would have.
+ * Bytes of the decoder, compressed. Somebody who has lost as much without it will go on to: to
+ * fetch it then costs at most twice what the best guess would have.
  */
-export const BREAK_EVEN = 200;
+export const BREAK_EVEN = 1_800_000;
 
 /** A megapixel in 1.5 s is a card of 300 × 400 CSS pixels on a dense screen in 0.7. */
 export const SLOWEST = 1500;
@@ -39,7 +38,7 @@ export function decide(
 ): "decode" | "try" | "neither" {
   if (!device.able || device.saveData || device.memory < LEAST_MEMORY) return "neither";
   if (visitor.digest === digest && visitor.pace <= SLOWEST) return "decode";
-  return visitor.seen >= BREAK_EVEN ? "try" : "neither";
+  return visitor.missed >= BREAK_EVEN ? "try" : "neither";
 }
 
 /** A function that gives a vector, the least that WebAssembly without SIMD refuses. */

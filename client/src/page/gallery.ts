@@ -1,10 +1,10 @@
 /** Decodes what is on the screen or about to be. */
 
 import { BlobError, decode } from "../decode";
-import { blobWidth, isWorthDecoding } from "./addresses";
 import { type Claim, type Claims, isReleased, release, show } from "./claims";
 import { toFile } from "./file";
 import { shownWidth, TOLERANCE, widthFor } from "./widths";
+import { saving } from "./worth";
 
 /** One waits for its blob while another keeps the decoder busy. */
 const AT_ONCE = 2;
@@ -65,12 +65,11 @@ export class Gallery {
   }
 
   private async attend(claim: Claim): Promise<void> {
-    const full = blobWidth(claim.blob);
-    const width = widthFor(shownWidth(claim.image), full);
-    if (!claim.shown && !isWorthDecoding(width, full)) return this.leave(claim);
+    const width = widthFor(shownWidth(claim.image), claim.blob.width);
+    if (!claim.shown && !saving(claim.blob, width)) return this.leave(claim);
     this.busy.add(claim);
     try {
-      const blob = await fetchBlob(claim.blob);
+      const blob = await fetchBlob(claim.blob.url);
       if (this.near.has(claim)) await this.draw(claim, blob, width);
     } catch (error) {
       if (error instanceof PictureError || error instanceof BlobError) this.leave(claim);
@@ -109,7 +108,7 @@ export class Gallery {
 
 /** Whether it shows nothing, or less than its place has come to want. */
 function lacks(claim: Claim): boolean {
-  const wanted = Math.min(shownWidth(claim.image), blobWidth(claim.blob));
+  const wanted = Math.min(shownWidth(claim.image), claim.blob.width);
   return !isReleased(claim) && wanted > claim.shown * TOLERANCE;
 }
 

@@ -6,10 +6,11 @@
 
 import digest from "virtual:digest";
 import pageFile from "virtual:page";
-import { isWorthDecoding, readRendition } from "./addresses";
+import { readRendition } from "./addresses";
 import { type Claim, claim, type Claims, hideStandIns, IMAGES, releaseAll } from "./claims";
 import { decide, thisDevice } from "./decision";
 import { forgetDecoder, recall, remember } from "./memory";
+import { saving } from "./worth";
 
 const script = document.currentScript as HTMLScriptElement;
 const serviceWorker = script.dataset["serviceWorker"];
@@ -39,7 +40,8 @@ function decodePictures(): void {
       if (!(node instanceof Element)) continue;
       const images = node.matches(IMAGES) ? [node] : node.querySelectorAll(IMAGES);
       for (const image of images as Iterable<HTMLImageElement>) {
-        if (!claims.has(image)) take(claim(image));
+        const taken = claims.has(image) ? undefined : claim(image);
+        if (taken) take(taken);
       }
     }
   });
@@ -48,15 +50,14 @@ function decodePictures(): void {
   addEventListener("beforeprint", () => releaseAll(claims));
 }
 
-/** Those for which blobs could have been downloaded. */
-function countRenditions(): void {
-  const shown = [...document.images].filter(({ complete, naturalWidth, currentSrc }) => {
+/** What blobs would have saved on this page. */
+function countBytes(): void {
+  let { missed } = recall();
+  for (const { complete, naturalWidth, currentSrc } of document.images) {
     const rendition = readRendition(currentSrc);
-    return (
-      rendition && complete && naturalWidth && isWorthDecoding(rendition.width, rendition.full)
-    );
-  });
-  remember({ seen: recall().seen + shown.length });
+    if (rendition && complete && naturalWidth) missed += saving(rendition.of, rendition.width);
+  }
+  remember({ missed: Math.round(missed) });
 }
 
 async function startServiceWorker(url: string): Promise<void> {
@@ -71,7 +72,7 @@ async function afterLoad(): Promise<void> {
 }
 
 if (verdict === "decode") decodePictures();
-else addEventListener("pagehide", countRenditions, { once: true });
+else addEventListener("pagehide", countBytes, { once: true });
 
 addEventListener("load", () => {
   const whenIdle = self.requestIdleCallback ?? setTimeout; // Safari has no idle callbacks.

@@ -3,7 +3,7 @@
 import type { Visitor } from "./decision";
 
 const KEY = "latentimg";
-const UNKNOWN: Visitor = { seen: 0, digest: "", pace: 0 };
+const UNKNOWN: Visitor = { missed: 0, digest: "", pace: 0 };
 
 export function recall(): Visitor {
   try {
@@ -21,5 +21,5 @@ export function remember(change: Partial<Visitor>): void {
   }
 }
 
-/** The decoder has failed: it is tried again after as many pictures as the first time. */
+/** The decoder has failed: it is tried again after as many bytes as the first time. */
 export const forgetDecoder = () => remember(UNKNOWN);

@@ -4,9 +4,10 @@ import digest from "virtual:digest";
 import { type Equipment, performer } from "../decoder/tasks";
 import { MOST_WORKERS } from "../decoder/pool";
 import { decoder, type Runner } from "../picture";
-import { isWorthDecoding, readRendition, type Rendition } from "./addresses";
+import { readRendition, type Rendition } from "./addresses";
 import { decide, thisDevice, type Visitor } from "./decision";
 import { toFile } from "./file";
+import { saving } from "./worth";
 
 /** Milliseconds for a picture, its blob included. */
 const PATIENCE = 5000;
@@ -50,7 +51,7 @@ scope.addEventListener("fetch", (event) => {
   const { request } = event;
   if (willing === false || failed || request.destination !== "image") return;
   const rendition = readRendition(request.url);
-  if (!rendition || !isWorthDecoding(rendition.width, rendition.full)) return;
+  if (!rendition || !saving(rendition.of, rendition.width)) return;
   event.respondWith(answer(request, rendition));
 });
 
@@ -61,9 +62,9 @@ async function answer(request: Request, rendition: Rendition): Promise<Response>
   return Promise.race([decoded(rendition), late]).catch(() => fetch(request));
 }
 
-async function decoded({ blob, width }: Rendition): Promise<Response> {
-  const response = await fetch(blob);
-  if (!response.ok) throw new Error(`${blob}: ${response.status}`);
+async function decoded({ of: { url }, width }: Rendition): Promise<Response> {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url}: ${response.status}`);
   const bytes = new Uint8Array(await response.arrayBuffer());
   const file = await decode(bytes, width).then(toFile, (error: Error) => {
     failed ||= error.name !== "BlobError"; // The decoder itself: no other picture will fare better.

@@ -20,7 +20,7 @@ export async function tryDecoder(): Promise<void> {
       (await decode(sample)).close();
       least = Math.min(least, performance.now() - start);
     }
-    remember({ seen: 0, digest, pace: Math.round(least / MEGAPIXELS) });
+    remember({ missed: 0, digest, pace: Math.round(least / MEGAPIXELS) });
   } catch {
     forgetDecoder();
   }
