@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +96,11 @@ def launched(profile: Path) -> Iterator[Firefox]:
     command = [PROGRAM, "--headless", "--marionette", "--no-remote", "--profile", str(profile)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        firefox = Firefox(_connect(port))
-        yield firefox
-        with suppress(OSError, ValueError):
-            firefox.quit()
+        with closing(_connect(port)) as connection:
+            firefox = Firefox(connection)
+            yield firefox
+            with suppress(OSError, ValueError):
+                firefox.quit()
     finally:
         process.kill()
         process.wait()

@@ -26,6 +26,7 @@ from django.urls import include, path
 from PIL import Image
 
 from django_latentimg import codec
+from django_latentimg.test import make_blob
 
 from .chromium import needs_chromium
 from .stored import store_blob
@@ -171,6 +172,13 @@ def cat(number: int = 0, mode: str = "RGB") -> bytes:
         ramp = np.tile(np.linspace(0, 255, part.width).astype(np.uint8), (part.height, 1))
         part.putalpha(Image.fromarray(ramp))
     return codec.encode(part)
+
+
+@cache
+def large() -> bytes:
+    """A blob of as many pixels that saves nothing, as where the guard has kept AVIF."""
+    noise = np.random.default_rng(0).integers(0, 256, (240, 400, 3), np.uint8)
+    return make_blob(Image.fromarray(noise))
 
 
 @pytest.fixture
@@ -599,18 +607,33 @@ def test_page__takes_too_long(site, visit, late):
     assert site.pictures() == ["avif", "limg"]
 
 
+def test_page__downloads_the_rendition_where_that_is_smaller(site, visit):
+    hang(cat(0), large())
+    visited = visit(decodes())
+    visited.open("grid")
+    visited.wait()
+    assert site.pictures() == ["avif", "limg"]
+    assert visited.page.evaluate("document.images[1].currentSrc").endswith(".avif")
+
+
 # How the decoder gets there
 
 
-def test_page__counts_renditions(site, visit):
-    hang(cat(0), cat(1))
+def saving(blob: bytes) -> int:
+    """What the page expects a blob to save that is shown in full: AVIF has 0.48 bits a pixel."""
+    latent = codec.Latent.from_bytes(blob)
+    return round(latent.width * latent.height * 0.48 / 8) - len(blob)
+
+
+def test_page__counts_the_bytes_that_blobs_would_have_saved(site, visit):
+    hang(cat(0), cat(1), large())
     visited = visit()
     visited.open("grid")
     visited.wait()
     visited.open("card")
     visited.wait()
     visited.page.goto(f"{site.url}/style.css")
-    assert visited.visitor()["seen"] == 3
+    assert visited.visitor()["missed"] == 2 * saving(cat(0)) + saving(cat(1))
 
 
 def test_page__after_many_renditions_the_decoder_is_fetched_for_the_next_page(site, visit):
