@@ -22,6 +22,7 @@ CROPS = {
     "astronaut": (128, 40, 352, 232),
     "page": (0, 0, 224, 191),
     "motorcycle_left": (250, 120, 474, 312),
+    "chelsea": (112, 60, 336, 252),
 }
 """Left, top, right, bottom; pixels of the source."""
 GAP, LABEL = 8, 20
