@@ -80,7 +80,7 @@ def ladder(shared: Path, folder: Path) -> None:
     strips = {"source": strip(photographs())}
     for version in found:
         strips[version.name] = Image.open(folder / f"{version.weights}.png")
-    report({version.weights: version.name for version in found}, rows, strips)
+    report({version.weights: version.name for version in found}, load(), strips)
 
 
 def git(*arguments: str) -> str:
