@@ -31,7 +31,8 @@ def main() -> None:
     given = arguments.parse_args()
 
     lpips = Lpips(given.shared / "metrics/lpips_squeeze")
-    held_out = [path for path in sorted(given.folder.glob("*.webp")) if is_held_out(path.name)]
+    paths = sorted(given.folder.glob("*.webp"))
+    held_out = [path for index, path in enumerate(paths) if is_held_out(index)]
     rows: list[dict[str, str | int | float]] = []
     for path in held_out[:: given.every]:
         with Image.open(path) as opened:

@@ -24,6 +24,9 @@ def main() -> None:
     commands.add_parser("denoise", help="train the bundled denoiser, or go on; write it")
     export = commands.add_parser("export", help="write the bundled model from a run")
     export.add_argument("config", type=Path)
+    own = commands.add_parser("adapt", help="train further on photographs of your own, in one go")
+    own.add_argument("photos", type=Path, help="a folder of pictures")
+    commands.add_parser("ladder", help="measure every version of the bundled weights")
     commands.add_parser("graphs", help="write the bundled decoder's graphs for onnxruntime")
     commands.add_parser("browser", help="write the prior and the decoder for browsers")
     validate = commands.add_parser("validate", help="measure a run on held-out photographs")
@@ -67,7 +70,17 @@ def main() -> None:
 
         export_browser(CLIENT)
         return
+    if arguments.command == "ladder":
+        from .ladder import ladder
+
+        ladder(arguments.shared, arguments.runs / "ladder")
+        return
     lpips = arguments.shared / "metrics/lpips_squeeze"
+    if arguments.command == "adapt":
+        from .adapt import adapt
+
+        adapt(arguments.photos, arguments.runs / "adapt", teacher, lpips, WEIGHTS / "lite")
+        return
     if arguments.command == "perceive":
         from .perceive import perceive
 

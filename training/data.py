@@ -1,8 +1,8 @@
 """The corpus: square photographs and the teacher's latents of them, as two arrays on disk.
 
 ``python -m training prepare`` writes them once; training maps them into memory. Every 64th
-photograph is held out for validation. The order of crops depends on the seed and the step only,
-so a resumed run sees what an uninterrupted one would have seen.
+photograph, in the order of their names, is held out for validation. The order of crops depends on
+the seed and the step only, so a resumed run sees what an uninterrupted one would have seen.
 """
 
 import io
@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from django_latentimg.codec import ImageError
+from django_latentimg.codec.pixels import open_image, read
+
 from .taesd import Taesd
 
 SIDE = 320
-"""Largest side of a stored photograph, pixels; the corpus has a short side of 320."""
+"""Side of a stored photograph, pixels."""
 
 PACKED_SIDE = 256
+"""The same where no photograph is larger, as in an archive."""
 PACKED_QUALITY = 78
 PACKED_LIMIT = 45 * 2**20
 """Bytes of photographs in an archive."""
@@ -33,15 +37,17 @@ HOLD_OUT = 64
 def prepare(photos: Path, teacher_folder: Path, folder: Path) -> None:
     """Write ``pixels.npy`` uint8 (N, 3, S, S) and ``latents.npy`` float16 (N, 4, S/8, S/8).
 
-    S is 320, or the side of packed photographs. ``names.txt`` lists them in the order of the
-    arrays. Continues where an interrupted run stopped.
+    ``names.txt`` lists the photographs in the order of the arrays; S is ``photographs()``'s side.
+    Continues where an interrupted run stopped; from the beginning, where the photographs are
+    others by now. Raises ``ImageError`` for one whose pixels are damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    names = sorted(path.name for path in photos.glob("*.webp"))
-    with Image.open(photos / names[0]) as first:
-        side = min(SIDE, *first.size)
-    (folder / "names.txt").write_text("\n".join(names) + "\n")
-    progress = folder / "prepared.txt"
+    names, side = photographs(photos)
+    progress, listed = folder / "prepared.txt", folder / "names.txt"
+    text = "".join(f"{name}\n" for name in names)
+    if not listed.exists() or listed.read_text() != text:
+        progress.unlink(missing_ok=True)
+        listed.write_text(text)
     done = int(progress.read_text()) if progress.exists() else 0
     mode = "r+" if done else "w+"
     pixels = np.lib.format.open_memmap(
@@ -57,9 +63,7 @@ def prepare(photos: Path, teacher_folder: Path, folder: Path) -> None:
     teacher = Taesd(teacher_folder).to(device)
     started = time.monotonic()
     for index in range(done, len(names)):
-        with Image.open(photos / names[index]) as opened:
-            square = ImageOps.fit(opened.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
-        pixels[index] = np.asarray(square).transpose(2, 0, 1)
+        pixels[index] = np.asarray(square(photos / names[index], side)).transpose(2, 0, 1)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
             picture = to_float(torch.from_numpy(pixels[index])[None].to(device))
             latents[index] = teacher.encode(picture)[0].float().cpu()
@@ -70,14 +74,44 @@ def prepare(photos: Path, teacher_folder: Path, folder: Path) -> None:
             print(f"{index + 1}/{len(names)} {time.monotonic() - started:.0f} s", flush=True)
 
 
+def photographs(folder: Path) -> tuple[list[str], int]:
+    """Names of the photographs in ``folder`` and below, in order, and the side of their squares.
+
+    Whatever Pillow opens, whose shorter side has 320 pixels; where none has, 256. Raises
+    ``ImageError`` where there is nothing of the kind.
+    """
+    shorter: dict[str, int] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        try:
+            with open_image(path) as opened:
+                shorter[path.relative_to(folder).as_posix()] = min(opened.size)
+        except ImageError:
+            continue
+    for side in (SIDE, PACKED_SIDE):
+        names = sorted(name for name, length in shorter.items() if length >= side)
+        if names:
+            return names, side
+    raise ImageError(f"{folder} holds no picture of {PACKED_SIDE} × {PACKED_SIDE} pixels")
+
+
+def square(path: Path, side: int) -> Image.Image:
+    """The middle of a photograph, upright and in sRGB, ``side`` pixels wide."""
+    try:
+        with open_image(path) as opened:
+            rgb, _ = read(opened)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error} Take it out of the folder.") from error
+    return ImageOps.fit(Image.fromarray(rgb), (side, side), Image.Resampling.LANCZOS)
+
+
 def pack(shared: Path, archive: Path) -> None:
     """One tar file with all that training needs, for a machine that has nothing.
 
     Unpacked it serves as ``--shared``. Photographs are 256 pixels square; where all of them do
     not fit, they are taken evenly from the whole list. Those held out stay here.
     """
-    paths = sorted((shared / "photos/train").glob("*.webp"))
-    names = [path.name for path in paths if not is_held_out(path.name)]
+    photos = shared / "photos/train"
+    names = [name for index, name in enumerate(photographs(photos)[0]) if not is_held_out(index)]
     archive.parent.mkdir(parents=True, exist_ok=True)
     size = 0
     with tarfile.open(archive, "w", dereference=True) as target:
@@ -86,12 +120,9 @@ def pack(shared: Path, archive: Path) -> None:
                 target.add(path, f"{folder}/{path.name}")
         # Every fifth photograph, then the second of every five, and so on.
         for name in (name for start in range(5) for name in names[start::5]):
-            with Image.open(shared / "photos/train" / name) as opened:
-                square = ImageOps.fit(
-                    opened.convert("RGB"), (PACKED_SIDE, PACKED_SIDE), Image.Resampling.LANCZOS
-                )
             data = io.BytesIO()
-            square.save(data, "WEBP", quality=PACKED_QUALITY, method=6)
+            packed = square(photos / name, PACKED_SIDE)
+            packed.save(data, "WEBP", quality=PACKED_QUALITY, method=6)
             member = tarfile.TarInfo(f"photos/train/{name}")
             member.size = len(data.getvalue())
             size += member.size
@@ -106,14 +137,15 @@ def to_float(pixels: Tensor) -> Tensor:
     return (pixels.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
-def is_held_out(name: str) -> bool:
-    """Whether the photograph ``0064.webp`` is never trained on."""
-    return int(name.partition(".")[0]) % HOLD_OUT == 0
+def is_held_out(index: int) -> bool:
+    """Whether the photograph of this number, in the order of their names, is never trained on."""
+    return index % HOLD_OUT == 0
 
 
 def split(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices into the arrays: of photographs to train on, and of those held out."""
-    held_out = np.array([is_held_out(name) for name in (folder / "names.txt").read_text().split()])
+    names = (folder / "names.txt").read_text().splitlines()
+    held_out = np.array([is_held_out(index) for index in range(len(names))])
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 

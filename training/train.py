@@ -306,3 +306,4 @@ class Trainer:
                 sums = {}
             if self.step % 250 == 0 or self.step == self.config.steps:
                 self.save()
+        log.close()

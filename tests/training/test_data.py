@@ -2,7 +2,9 @@ import tarfile
 
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
+from django_latentimg.codec import ImageError
 from tests.conftest import picture, shared
 from training import data
 from training.data import Crops, is_held_out, pack, prepare, split
@@ -35,11 +37,11 @@ def test_pack__holds_all_that_training_needs_but_what_is_held_out(folder, tmp_pa
     target = unpacked(archive, tmp_path / "there")
     names = sorted(path.name for path in (target / "photos/train").iterdir())
     assert len(names) == 64
-    assert not any(is_held_out(name) for name in names)
+    assert not any(is_held_out(int(name.partition(".")[0])) for name in names)
     prepare(target / "photos/train", target / "models/taesd", tmp_path / "corpus")
     training, held_out = split(tmp_path / "corpus")
-    assert len(training) == 64
-    assert len(held_out) == 0
+    assert len(training) == 63
+    assert held_out.tolist() == [0]
     pixels, latents = Crops(tmp_path / "corpus", side=64, batch=3, seed=1).at(5)
     assert pixels.shape == (3, 3, 64, 64)
     assert latents.shape == (3, 4, 8, 8)
@@ -71,3 +73,48 @@ def test_prepare__goes_on_where_it_stopped(folder, tmp_path):
     training, held_out = split(tmp_path / "corpus")
     assert held_out.tolist() == [0, 64]
     assert len(training) == 64
+
+
+def test_photographs__are_whatever_pillow_opens_and_is_large_enough(tmp_path):
+    """A folder as a site has it: folders below, names with spaces, files of other kinds."""
+    (tmp_path / "2026/11").mkdir(parents=True)
+    picture(400, 330).save(tmp_path / "2026/11/a cat.JPG", "JPEG")
+    picture(330, 400).save(tmp_path / "no suffix", "PNG")
+    picture(319, 400).save(tmp_path / "small.png")
+    (tmp_path / "blob.limg").write_bytes(b"LIMG")
+    assert data.photographs(tmp_path) == (["2026/11/a cat.JPG", "no suffix"], 320)
+
+
+def test_photographs__are_smaller_where_none_is_large(tmp_path):
+    picture(256, 300).save(tmp_path / "one.webp")
+    picture(255, 300).save(tmp_path / "two.webp")
+    assert data.photographs(tmp_path) == (["one.webp"], 256)
+
+
+def test_photographs__says_so_where_there_are_none(tmp_path):
+    with pytest.raises(ImageError, match="holds no picture"):
+        data.photographs(tmp_path)
+
+
+def test_prepare__stands_photographs_upright(tmp_path):
+    photos, corpus = tmp_path / "photos", tmp_path / "corpus"
+    photos.mkdir()
+    image = Image.new("RGB", (320, 320), "white")
+    image.paste("black", (0, 0, 320, 160))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # The first row is the right side.
+    image.save(photos / "turned.jpg", exif=exif)
+    prepare(photos, shared("models/taesd"), corpus)
+    left, right = np.load(corpus / "pixels.npy")[0, :, :, [80, 240]].mean((1, 2))
+    assert left > 250
+    assert right < 5
+
+
+def test_prepare__begins_anew_with_other_photographs(tmp_path):
+    photos, corpus = tmp_path / "photos", tmp_path / "corpus"
+    photos.mkdir()
+    for name in ("b.jpg", "a.jpg"):
+        picture(320, 320, seed=ord(name[0])).save(photos / name)
+        prepare(photos, shared("models/taesd"), corpus)
+    assert (corpus / "names.txt").read_text().splitlines() == ["a.jpg", "b.jpg"]
+    assert len(np.load(corpus / "pixels.npy")) == 2
