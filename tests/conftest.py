@@ -24,10 +24,12 @@ collect_ignore = [] if ON_POSTGRES else ["postgres"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What one database alone can show belongs to its round of tests."""
+    """What one database alone can show belongs to its round of tests. The longest file is first:
+    begun last, it would keep one process busy long after the others."""
     other = "only_sqlite" if ON_POSTGRES else "only_postgres"
     elsewhere = [item for item in items if item.get_closest_marker(other)]
     items[:] = [item for item in items if item not in elsewhere]
+    items.sort(key=lambda item: item.path.name != "test_faults.py")
     config.hook.pytest_deselected(items=elsewhere)
 
 

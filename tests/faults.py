@@ -498,6 +498,7 @@ def run(name: str, model_name: str) -> dict[str, Any]:
     from django.apps import apps
 
     import tests.conftest  # noqa: F401  (its Celery app, before the tasks are instrumented)
+    from django_latentimg import garbage, housekeeping, tasks  # noqa: F401  (before all forks)
 
     call_command("migrate", run_syncdb=True, verbosity=0)
     model = apps.get_model("testapp", model_name)

@@ -139,7 +139,7 @@ def test_operations__warns_of_names_that_leave_no_room():
         operation.state_forwards("moving", after)
         with connection.schema_editor() as editor:
             wide.database_forwards("moving", editor, before, widened)
-        long, fits = "pages/" + 213 * "x" + ".jpg", "pages/" + 212 * "y" + ".jpg"
+        long, fits = "pages/" + 203 * "x" + ".jpg", "pages/" + 202 * "y" + ".jpg"
         old.objects.create(photo=fits)
         with connection.schema_editor() as editor:
             operation.database_forwards("moving", editor, widened, after)  # warnings are errors

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from benchmarks.capacity import costs, visits, work
 from benchmarks.capacity import inputs as capacity
-from benchmarks.capacity.__main__ import DOCS, GC_PAGE, checks, figures, filled
+from benchmarks.capacity.__main__ import DOCS, checks, figures, filled
 from benchmarks.capacity.inputs import RESULTS, Assumed, measured, photographs
-from django_latentimg import garbage
 from django_latentimg.conf import Values
 from django_latentimg.tasks import compress_image
 
@@ -122,10 +121,6 @@ def test_policy_of_retries__is_the_packages():
     assert compress_image.retry_backoff == work.BACKOFF
     assert compress_image.retry_backoff_max == work.BACKOFF_MOST
     assert Values().ATTEMPTS == work.ATTEMPTS
-
-
-def test_pages_of_garbage__are_the_packages():
-    assert garbage.PAGE == GC_PAGE
 
 
 def test_uploads__have_the_days_number_and_its_curve():
