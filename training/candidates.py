@@ -102,7 +102,7 @@ class Branches(nn.Module):
         self.identity = nn.Parameter(torch.full((channels,), identity))
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.wide(x) + self.point(x) + x * self.identity.view(-1, 1, 1)
+        result: Tensor = self.wide(x) + self.point(x) + x * self.identity.to(x).view(-1, 1, 1)
         return result
 
     def merge_into(self, merged: nn.Conv2d) -> None:

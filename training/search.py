@@ -8,7 +8,7 @@ one thread.
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -251,18 +251,20 @@ def quantised(
     return rounded[0].numpy(), hints[0].numpy()
 
 
-def measure(
-    model: LiteModel, material: Material, latents: Iterable[NDArray[np.float32]], step: float
-) -> Row:
-    """PSNR, SSIMULACRA2 and LPIPS of every measured photograph; ``latents`` are theirs."""
-    columns: dict[str, list[float]] = {"psnr": [], "ssimulacra2": [], "lpips": []}
-    for pixels, planes in zip(photographs(material), latents, strict=True):
-        rounded, hints = quantised(planes, step, material.expecter)
-        decoded = model.decode(rounded, hints, step=step)
-        columns["psnr"].append(round(psnr(pixels, decoded), 3))
-        columns["ssimulacra2"].append(round(ssimulacra2(pixels, decoded), 3))
-        columns["lpips"].append(round(material.lpips(pixels, decoded), 5))
-    return dict(columns)
+def measure(model: LiteModel, material: Material, latents: list[NDArray[np.float32]]) -> Row:
+    """Of every measured photograph, whose ``latents`` are given, at each of ``STEPS``."""
+    row: dict[str, list[float]] = {}
+    for step in STEPS:
+        for pixels, planes in zip(photographs(material), latents, strict=True):
+            rounded, hints = quantised(planes, step, material.expecter)
+            decoded = model.decode(rounded, hints, step=step)
+            for name, value in (
+                ("psnr", psnr(pixels, decoded)),
+                ("ssimulacra2", ssimulacra2(pixels, decoded)),
+                ("lpips", material.lpips(pixels, decoded)),
+            ):
+                row.setdefault(f"{name} {step:g}", []).append(round(value, 5))
+    return dict(row)
 
 
 def photographs(material: Material) -> Iterator[NDArray[np.uint8]]:
@@ -339,28 +341,37 @@ def search_networks(
         for name, candidate in candidates.items()
     }
     take_turns(searches, logger(kind, "train"))
-    done = {(row["candidate"], row["weights"], row["step"]) for row in read_log(kind, "measure")}
     trained = {name: run.trained() for name, run in searches.items()}
     if kind == "decoder":
-        trained["bundled"] = material.bundled["decoder"]
-    for name, network in trained.items():
-        for weights in ("float", "int8"):
-            shipped = network if weights == "float" else with_rounded_weights(network)
-            for step in STEPS:
-                if (name, weights, step) in done:
-                    continue
-                held_out = measured(material.crops.validation)
-                latents = [material.crops.latents[index].astype(np.float32) for index in held_out]
-                if kind == "decoder":
-                    model = as_model(decoder=shipped)
-                    own: Row = {}
-                else:
-                    model = as_model(shipped, material.bundled["decoder"])
-                    theirs = latents
-                    latents = [model.encode(rgb) for rgb in photographs(material)]
-                    distances = [
-                        float(np.mean((a - b) ** 2)) for a, b in zip(latents, theirs, strict=True)
-                    ]
-                    own = {"distance": [round(value, 5) for value in distances]}
-                row = {"candidate": name, "weights": weights, "step": step}
-                logger(kind, "measure")(row | own | measure(model, material, latents, step))
+        measure_decoders(trained | {"bundled": material.bundled["decoder"]}, material)
+    else:
+        measure_encoders(trained, material)
+
+
+def measure_decoders(networks: dict[str, nn.Module], material: Material) -> None:
+    """With the teacher's latents."""
+    done = {(row["candidate"], row["weights"]) for row in read_log("decoder", "measure")}
+    held_out = measured(material.crops.validation)
+    latents = [material.crops.latents[index].astype(np.float32) for index in held_out]
+    for name, network in networks.items():
+        for weights, make in (("float", merged), ("int8", with_rounded_weights)):
+            if (name, weights) not in done:
+                model = as_model(decoder=make(network))
+                row = {"candidate": name, "weights": weights}
+                logger("decoder", "measure")(row | measure(model, material, latents))
+
+
+def measure_encoders(networks: dict[str, nn.Module], material: Material) -> None:
+    """Through the bundled decoder, and their distance to the teacher's latents."""
+    done = {row["candidate"] for row in read_log("encoder", "measure")}
+    held_out = measured(material.crops.validation)
+    for name, network in networks.items():
+        if name not in done:
+            model = as_model(network, material.bundled["decoder"])
+            latents = [model.encode(rgb) for rgb in photographs(material)]
+            theirs = (material.crops.latents[index].astype(np.float32) for index in held_out)
+            distances = [
+                round(float(np.mean((a - b) ** 2)), 5) for a, b in zip(latents, theirs, strict=True)
+            ]
+            row = {"candidate": name, "weights": "float", "distance": distances}
+            logger("encoder", "measure")(row | measure(model, material, latents))

@@ -62,19 +62,20 @@ def last_rows(kind: str, what: str = "train") -> dict[str, Row]:
 
 def network_parts(kind: str, candidates: dict[str, Candidate]) -> list[str]:
     parts = [size_table(kind, candidates)]
-    measured = {
-        (row["candidate"], row["weights"], row["step"]): row for row in read_log(kind, "measure")
-    }
-    if not measured:
-        return parts
-    names = list(dict.fromkeys(name for name, _, _ in measured))
-    parts += [measure_table(names, measured), difference_table(names, measured)]
-    parts.append(rounding_table(names, measured))
+    rows = read_log(kind, "measure")
+    own, rounded = (
+        {row["candidate"]: row for row in rows if row["weights"] == weights}
+        for weights in ("float", "int8")
+    )
+    if own:
+        parts += [measure_table(own), difference_table(own)]
+    if rounded:
+        parts.append(rounding_table(own, rounded))
     return parts
 
 
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    lines = [list(head), *(list(row) for row in rows)]
+def table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [list(titles), *(list(row) for row in rows)]
     lines.insert(1, ["---"] * len(lines[0]))
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
@@ -116,29 +117,29 @@ def size_table(kind: str, candidates: dict[str, Candidate]) -> str:
     )
 
 
-Measured = dict[tuple[str, str, float], Row]
-"""By candidate, weights and step of the quantiser."""
+def columns(row: Row) -> dict[str, tuple[str, int]]:
+    """Title and decimals of everything that was measured."""
+    titles = {
+        f"{measure} {step:g}": (f"{title}, {'clean' if step == 0 else f'step {step:g}'}", decimals)
+        for measure, (title, decimals) in MEASURES.items()
+        for step in STEPS
+    }
+    if "distance" in row:
+        titles = {"distance": ("distance to TAESD's latents, squared", 4)} | titles
+    return titles
 
 
-def conditions() -> list[str]:
-    return ["clean" if step == 0 else f"step {step:g}" for step in STEPS]
+def head(rows: dict[str, Row]) -> list[str]:
+    return ["candidate", *(title for title, _ in columns(next(iter(rows.values()))).values())]
 
 
-def columns(names: Iterable[str] = MEASURES) -> list[str]:
-    return [f"{MEASURES[name][0]}, {condition}" for name in names for condition in conditions()]
-
-
-def measure_table(names: list[str], measured: Measured) -> str:
+def measure_table(rows: dict[str, Row]) -> str:
     return "Means over the photographs.\n\n" + table(
-        ["candidate", *columns()],
+        head(rows),
         (
             [name]
-            + [
-                f"{mean(measured[name, 'float', step][measure]):.{decimals}f}"
-                for measure, (_, decimals) in MEASURES.items()
-                for step in STEPS
-            ]
-            for name in names
+            + [f"{mean(row[key]):.{decimals}f}" for key, (_, decimals) in columns(row).items()]
+            for name, row in rows.items()
         ),
     )
 
@@ -150,45 +151,37 @@ def paired(ours: list[float], theirs: list[float], decimals: int) -> str:
     return f"{mean(differences):+.{decimals}f} ± {error:.{decimals}f}"
 
 
-def difference_table(names: list[str], measured: Measured) -> str:
+def difference_table(rows: dict[str, Row]) -> str:
     return (
         "Difference to the shipped architecture, photograph by photograph, ± standard error of the "
         "mean.\n\n"
     ) + table(
-        ["candidate", *columns()],
+        head(rows),
         (
             [name]
             + [
-                paired(
-                    measured[name, "float", step][measure],
-                    measured["shipped", "float", step][measure],
-                    decimals,
-                )
-                for measure, (_, decimals) in MEASURES.items()
-                for step in STEPS
+                paired(row[key], rows["shipped"][key], decimals)
+                for key, (_, decimals) in columns(row).items()
             ]
-            for name in names
+            for name, row in rows.items()
             if name != "shipped"
         ),
     )
 
 
-def rounding_table(names: list[str], measured: Measured) -> str:
+def rounding_table(rows: dict[str, Row], rounded: dict[str, Row]) -> str:
     return (
         "What weights of 8 bits for each output channel cost, as browsers get them: difference to "
         "the same network's own weights.\n\n"
     ) + table(
-        ["candidate", *columns()],
+        head(rows),
         (
             [name]
             + [
-                f"{mean(rounded[measure]) - mean(own[measure]):+.{decimals + 1}f}"
-                for measure, (_, decimals) in MEASURES.items()
-                for rounded, own in (
-                    (measured[name, "int8", step], measured[name, "float", step]) for step in STEPS
-                )
+                f"{mean(row[key]) - mean(rows[name][key]):+.{decimals + 1}f}"
+                for key, (_, decimals) in columns(row).items()
             ]
-            for name in names
+            for name, row in rounded.items()
         ),
     )
 

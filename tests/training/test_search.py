@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.conftest import shared
-from training import search
+from training import search, search_report
 from training.candidates import DECODERS, ENCODERS, Decoder, Reparameterised, decoder, merged
 from training.search import (
     DecoderSearch,
@@ -111,3 +111,28 @@ def test_take_turns__until_each_has_had_its_seconds(start, monkeypatch):
     ]  # fmt: skip
     assert runs["one"].rate() == 0
     assert isinstance(runs["one"].trained(), Decoder)
+
+
+def test_write_report__tells_differences_photograph_by_photograph(tmp_path, monkeypatch):
+    log, target = tmp_path / "search.jsonl", tmp_path / "SEARCH.md"
+    monkeypatch.setattr(search, "LOG", log)
+    monkeypatch.setattr(search_report, "TARGET", target)
+    for number, name in enumerate(DECODERS):
+        size = {"milliseconds": 90.0 + number, "multiply_adds": 42570, "parameters": 1_700_000}
+        search.logger("decoder", "time")({"candidate": name} | size)
+        search.logger("decoder", "train")({"candidate": name, "seconds": 360.0, "step": 900})
+        for weights, loss in (("float", 0.0), ("int8", 0.5)):
+            values = [20.0 + number - loss, 24.0 + 2 * number - loss]
+            measures = {
+                f"{name} {step:g}": values
+                for name in search_report.MEASURES
+                for step in search.STEPS
+            }
+            search.logger("decoder", "measure")({"candidate": name, "weights": weights} | measures)
+    search_report.write_report()
+    text = target.read_text()
+    assert "1.00 core-hours for 10 decoders" in text
+    assert "| wide above | 25.00 |" in text
+    assert "| wide above | +3.00 ± 1.00 |" in text
+    assert "| wide above | -0.500 |" in text
+    assert "Encoders" not in text
