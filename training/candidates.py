@@ -249,13 +249,15 @@ DECODERS = {
     "shipped": decoder("as it is: residual blocks of two 3×3 convolutions"),
     "shipped, other seed": decoder("the same from other random weights: the noise", seed=2),
     "wide above": decoder("fewer blocks at 1/8, wider above", (128, 80, 32), (2, 2, 1)),
-    "deep below": decoder("more blocks at 1/8, narrower above", (128, 48, 16), (7, 1, 1)),
-    "large kernel": decoder("7×7 depthwise, 1×1 twice", depths=(8, 1, 1), block=LargeKernel),
-    "gated": decoder("NAFNet's blocks with SimpleGate", depths=(5, 1, 1), block=Gated),
+    "deep below": decoder("more blocks at 1/8, narrower above", (128, 48, 16), (8, 1, 1)),
+    "large kernel": decoder("7×7 depthwise, 1×1 twice", (128, 48, 16), (8, 1, 1), LargeKernel),
+    "gated": decoder("NAFNet's blocks with SimpleGate", (128, 64, 16), (5, 1, 1), Gated),
     "dilated": decoder("every second convolution dilated by 2", block=Dilated),
     "re-parameterised": decoder("3×3 + 1×1 + identity, merged", block=Reparameterised),
     "untold": decoder("no step, no hints", kind=UntoldDecoder),
-    "modulated": decoder("step and hints as feature modulation", kind=ModulatedDecoder),
+    "modulated": decoder(
+        "step and hints as feature modulation", depths=(3, 2, 1), kind=ModulatedDecoder
+    ),
 }
 
 ENCODERS = {
@@ -263,5 +265,5 @@ ENCODERS = {
     "shallow": encoder("half the blocks at 1/8, wider", (192, 64, 32), (4, 2, 1)),
 }
 
-PRIORS = {"present": 32, "half": 16, "double": 64}
+PRIORS = {"present": 32, "half": 16}
 """Hidden units of each channel, in both layers."""

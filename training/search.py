@@ -26,7 +26,7 @@ from django_latentimg.codec.rate import Expecter
 
 from .browser import round_weights
 from .candidates import DECODERS, ENCODERS, Candidate, Decoder, merged
-from .data import Crops
+from .data import Crops, split
 from .perceptual import Perceptual
 from .train import Run, log_error, place, through_quantiser
 
@@ -35,23 +35,23 @@ LOG = Path(__file__).parent / "logs" / "search.jsonl"
 CPU = torch.device("cpu")
 SEED = 20231
 BATCH, SIDE = 8, 128
-SECONDS = {"decoder": 330.0, "encoder": 200.0}
+SECONDS = {"decoder": 130.0, "encoder": 70.0}
 """Of CPU time, for each candidate."""
-TURN = 20.0
+TURN = 10.0
 """CPU seconds after which the next candidate trains: what else the machine does slows all alike."""
 LEARNING_RATE = 1e-3
-RISE, FALL = 0.03, 0.4
-"""Shares of the seconds: the learning rate rises before the one and falls after the other."""
+RISE, FALL = 6.0, 0.4
+"""The learning rate rises in so many seconds, and falls after this share of all."""
 FIDELITY, PERCEPTUAL = 0.05, 0.3
 """As ``gpu.toml`` weighs them for the teacher's latents."""
 DISTILL = 0.7
 CLEAN_SHARE, STEP_RANGE = 0.4, (0.15, 1.6)
 
-MEASURED = 20
+MEASURED = 16
 """Of the photographs that were held out."""
 STEPS = (0.0, 0.5, 1.0)
 """Of the quantiser; 0: clean."""
-ROUNDS = 15
+ROUNDS = 30
 """Every candidate is timed so often, in turns; the fastest counts."""
 TIMED_SIDE = 512
 
@@ -83,8 +83,9 @@ class Search(Run):
         super().__init__(place(candidate.build(), CPU), folder, LEARNING_RATE)
 
     def rate(self) -> float:
-        share = self.seconds / self.limit
-        return LEARNING_RATE * max(0.0, min(1.0, 0.02 + share / RISE, (1 - share) / (1 - FALL)))
+        rise = 0.02 + self.seconds / RISE
+        fall = (1 - self.seconds / self.limit) / (1 - FALL)
+        return LEARNING_RATE * max(0.0, min(1.0, rise, fall))
 
     def batch(self) -> tuple[Tensor, Tensor, torch.Generator]:
         """Pixels, the teacher's latents, and the step's randomness."""
@@ -281,11 +282,14 @@ def measured(held_out: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def search(corpus: Path, runs: Path, lpips: Path) -> None:
-    """Everything; what the log holds already is not measured again."""
+    """Everything; of what the log holds already, only times are measured again."""
     from .search_priors import search_priors
     from .search_report import write_report
 
     torch.set_num_threads(1)
+    if not read_log("corpus", "size"):
+        training, held_out = split(corpus)
+        logger("corpus", "size")({"training": len(training), "held_out": len(held_out)})
     search_networks("decoder", DECODERS, DecoderSearch, corpus, runs, lpips)
     write_report()
     search_networks("encoder", ENCODERS, EncoderSearch, corpus, runs, lpips)
@@ -295,7 +299,7 @@ def search(corpus: Path, runs: Path, lpips: Path) -> None:
 
 
 def read_log(kind: str, what: str) -> list[Row]:
-    """``what`` is what a row tells: ``time``, ``train`` or ``measure``."""
+    """``what`` is what a row tells: ``time``, ``train``, ``measure`` or ``size``."""
     if not LOG.exists():
         return []
     rows = [json.loads(line) for line in LOG.read_text().splitlines()]
@@ -321,18 +325,17 @@ def search_networks(
     lpips: Path,
 ) -> None:
     """Time, train and measure; ``kind`` is ``decoder`` or ``encoder``."""
-    if not read_log(kind, "time"):
-        times = (decode_times if kind == "decoder" else encode_times)(candidates)
-        for name, candidate in candidates.items():
-            network = candidate.build()
-            logger(kind, "time")(
-                {
-                    "candidate": name,
-                    "milliseconds": round(times[name], 1),
-                    "multiply_adds": round(multiply_adds(network)),
-                    "parameters": sum(p.numel() for p in merged(network).parameters()),
-                }
-            )
+    times = (decode_times if kind == "decoder" else encode_times)(candidates)
+    for name, candidate in candidates.items():
+        network = candidate.build()
+        logger(kind, "time")(
+            {
+                "candidate": name,
+                "milliseconds": round(times[name], 1),
+                "multiply_adds": round(multiply_adds(network)),
+                "parameters": sum(p.numel() for p in merged(network).parameters()),
+            }
+        )
     material = Material(corpus, lpips)
     searches = {
         name: trainer(

@@ -18,7 +18,7 @@ from .data import split
 from .prior import PriorNetwork, Refined, bits, to_integers, train_network
 from .search import SEED, fastest, logger, read_log
 
-SECONDS = 120.0
+SECONDS = 50.0
 """Of CPU time, for each."""
 PROBE = 40
 """Steps that tell how many fit into these seconds."""
@@ -35,14 +35,13 @@ UNREFINED: Refined = np.empty((0, 4, 40, 40), np.float16), np.empty(0, np.int64)
 
 
 def search_priors(corpus: Path) -> None:
-    """Train those that the log lacks; then price all latents that were held out."""
+    """Train those that the log lacks, and price all latents that were held out."""
     latents = np.load(corpus / "latents.npy", mmap_mode="r")
     training, held_out = split(corpus)
     chosen = np.random.default_rng(SEED).choice(training, PHOTOGRAPHS, replace=False)
     drawn, wanted = latents[np.sort(chosen)], torch.from_numpy(latents[held_out]).float()
     done = {row["candidate"] for row in read_log("prior", "measure")}
-    if not read_log("prior", "time"):
-        log_times()
+    log_times()
     for name, units in PRIORS.items():
         if name in done:
             continue

@@ -45,7 +45,7 @@ def test_decoders__have_the_interface_of_the_shipped_one(name):
 @pytest.mark.parametrize("name", DENSE)
 def test_decoders__of_dense_convolutions_multiply_as_much_as_the_shipped_one(name):
     shipped = multiply_adds(DECODERS["shipped"].build())
-    assert multiply_adds(DECODERS[name].build()) == pytest.approx(shipped, rel=0.05)
+    assert multiply_adds(DECODERS[name].build()) == pytest.approx(shipped, rel=0.1)
 
 
 def test_multiply_adds__of_the_shipped_decoder_are_those_of_its_convolutions():
@@ -117,6 +117,7 @@ def test_write_report__tells_differences_photograph_by_photograph(tmp_path, monk
     log, target = tmp_path / "search.jsonl", tmp_path / "SEARCH.md"
     monkeypatch.setattr(search, "LOG", log)
     monkeypatch.setattr(search_report, "TARGET", target)
+    search.logger("corpus", "size")({"training": 3661})
     for number, name in enumerate(DECODERS):
         size = {"milliseconds": 90.0 + number, "multiply_adds": 42570, "parameters": 1_700_000}
         search.logger("decoder", "time")({"candidate": name} | size)
