@@ -247,21 +247,22 @@ FINDINGS = """## What it says
 
 - *Shipped, other seed* is the noise: two runs of one network differ by a few hundredths of a
   decibel and by 0.002 to 0.007 of LPIPS. Standard errors are over photographs and do not hold this.
-- Fewer blocks at 1/8 and wider at 1/4 leads by a tenth of a decibel and a little in LPIPS, at every
-  step; no difference in SSIMULACRA2 but for clean latents. More blocks at 1/8, narrower above, loses
-  everywhere, and so does dilation. Early in training these decoders lack something above 1/8.
-- To be told step and hints helps neither clean latents nor those of step 0.5, where the decoder that
-  is not told is a tenth of a decibel ahead. It pays at step 1.0, where that one falls behind in all
-  three measures. Feature modulation, which costs a block at 1/8, does as well as planes beside the
-  latents, not better.
-- Re-parameterised convolutions are no different from plain ones, beyond the noise, in what the same
-  seconds allow.
+- Fewer blocks at 1/8 and wider at 1/4 leads by a tenth of a decibel and a little in LPIPS, at
+  every step; no difference in SSIMULACRA2 but for clean latents. More blocks at 1/8, narrower
+  above, loses everywhere, and so does dilation. Early in training these decoders lack something
+  above 1/8.
+- To be told step and hints helps neither clean latents nor those of step 0.5, where the decoder
+  that is not told is a tenth of a decibel ahead. It pays at step 1.0, where that one falls behind
+  in all three measures. Feature modulation, which costs a block at 1/8, does as well as planes
+  beside the latents, not better.
+- Re-parameterised convolutions are no different from plain ones, beyond the noise, in what the
+  same seconds allow.
 - Gated blocks and 7×7 depthwise kernels lag behind. They save multiply-adds but no time on a
   processor with matrix units for bfloat16, and the large kernel's training step takes twice as
   long, so it had half of the steps: its row says that it trains slowly here, not what it can
   become.
-- Weights of 8 bits: where the last table has a row, its differences are far below those between
-  candidates, so they do not decide.
+- Weights of 8 bits cost less than a hundredth of a decibel with every candidate, so they do not
+  decide. Activations were not rounded. The merged convolutions lose the most.
 
 For a long run: the shipped blocks with step and hints, fewer of them at 1/8 and a wider 1/4; beside
 it the shipped sizes, for the lead is small.
