@@ -136,4 +136,4 @@ def test_write_report__tells_differences_photograph_by_photograph(tmp_path, monk
     assert "| wide above | 25.00 |" in text
     assert "| wide above | +3.00 ± 1.00 |" in text
     assert "| wide above | -0.500 |" in text
-    assert "Encoders" not in text
+    assert "## Encoders" not in text
