@@ -21,6 +21,7 @@ def main() -> None:
     commands.add_parser("calibrate", help="print the constants of what quality means")
     commands.add_parser("perceive", help="fit the guard's perceptual distance to LPIPS")
     commands.add_parser("legibility", help="how true text must stay, for the guard's floors")
+    commands.add_parser("search", help="compare architectures on equal compute, or go on")
     commands.add_parser("denoise", help="train the bundled denoiser, or go on; write it")
     export = commands.add_parser("export", help="write the bundled model from a run")
     export.add_argument("config", type=Path)
@@ -85,6 +86,11 @@ def main() -> None:
         from .perceive import perceive
 
         perceive(corpus, lpips)
+        return
+    if arguments.command == "search":
+        from .search import search
+
+        search(corpus, arguments.runs, lpips)
         return
     if arguments.command == "denoise":
         from .denoise import train_denoiser

@@ -50,17 +50,17 @@ PSEUDO = 100.0
 class PriorNetwork(nn.Module):
     """The network in floats: latents in units of 1, weights in units of 1."""
 
-    def __init__(self) -> None:
+    def __init__(self, units: int = HIDDEN) -> None:
         super().__init__()
-        inputs, rows = prior.CHANNELS * len(prior.NEIGHBOURS), HIDDEN + 2
+        inputs, rows = prior.CHANNELS * len(prior.NEIGHBOURS), units + 2
         channels = prior.CHANNELS
         self.context = nn.Parameter(torch.randn(channels * rows, inputs) / inputs**0.5)
         self.bias = nn.Parameter(torch.zeros(channels * rows))
         self.step = nn.Parameter(torch.zeros(channels * rows))
         self.known = nn.Parameter(torch.randn(channels, rows, channels - 1) / 2)
-        self.hidden = nn.Parameter(torch.randn(channels, HIDDEN, HIDDEN) * (2 / HIDDEN) ** 0.5)
-        self.hidden_bias = nn.Parameter(torch.zeros(channels, HIDDEN))
-        self.output = nn.Parameter(torch.zeros(channels, 2, HIDDEN))
+        self.hidden = nn.Parameter(torch.randn(channels, units, units) * (2 / units) ** 0.5)
+        self.hidden_bias = nn.Parameter(torch.zeros(channels, units))
+        self.output = nn.Parameter(torch.zeros(channels, 2, units))
         with torch.no_grad():
             for tensor in (self.context.view(channels, rows, -1), self.known):
                 tensor[:, -2:] = 0
@@ -72,7 +72,7 @@ class PriorNetwork(nn.Module):
         """``context`` (48, n), ``here`` (4, n), ``step`` (n,): (4, n) expected values in latents,
         and (4, n) logarithms to base 2 of the spread in symbols."""
         layer = self.context @ context + self.bias[:, None] + self.step[:, None] * step
-        layer = layer.view(prior.CHANNELS, HIDDEN + 2, -1) + (self.known * self.mask) @ here[:-1]
+        layer = layer.view(*self.known.shape[:2], -1) + (self.known * self.mask) @ here[:-1]
         hidden = F.relu(layer[:, :-2])
         hidden = F.relu(torch.bmm(self.hidden, hidden) + self.hidden_bias[:, :, None])
         outputs = torch.bmm(self.output, hidden) + layer[:, -2:]
@@ -90,19 +90,26 @@ Refined = tuple[NDArray[np.float16], NDArray[np.int64]]
 """Latents (N, 4, 40, 40) and the fineness of each."""
 
 
-def train_network(latents: NDArray[np.float16], refined: Refined, seed: int) -> PriorNetwork:
-    """``latents`` (N, 4, 40, 40)."""
+def train_network(
+    latents: NDArray[np.float16],
+    refined: Refined,
+    seed: int,
+    *,
+    units: int = HIDDEN,
+    total_steps: int = STEPS,
+) -> PriorNetwork:
+    """``latents`` (N, 4, 40, 40); ``units`` of each hidden layer, for each channel."""
     torch.manual_seed(seed)
-    network = PriorNetwork()
+    network = PriorNetwork(units)
     optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, LEARNING_RATE, total_steps=STEPS, pct_start=0.05
+        optimiser, LEARNING_RATE, total_steps=total_steps, pct_start=0.05
     )
     random = np.random.default_rng(seed)
     low, high = step_of(100), step_of(1)
-    count = round(BATCH * REFINED_SHARE)
+    count = round(BATCH * REFINED_SHARE) if len(refined[0]) else 0
     started, total = time.monotonic(), 0.0
-    for number in range(1, STEPS + 1):
+    for number in range(1, total_steps + 1):
         plain = random.choice(len(latents), BATCH - count)
         chosen = random.choice(len(refined[0]), count)
         drawn = torch.from_numpy(np.concatenate([latents[plain], refined[0][chosen]])).float()

@@ -10,9 +10,10 @@ few steps, by what the teacher's decoder makes of its output.
 import json
 import time
 import tomllib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -106,6 +107,43 @@ def quantise(latents: Tensor, steps: Tensor, noisy: Tensor, random: torch.Genera
     return torch.where(noisy, noise, rounded)
 
 
+class Coded(NamedTuple):
+    """What a decoder gets of a batch of latents (N, 4, h, w)."""
+
+    latents: Tensor
+    """Float (N, 4, h, w)."""
+    steps: Tensor
+    """Of the quantiser, float (N,); 0 for pictures whose latents are clean."""
+    hints: Tensor
+    """Float (N, 8, h, w), without a gradient; 0 likewise."""
+    bits: Tensor
+    """Of a symbol, mean over each picture: float (N,)."""
+
+
+def through_quantiser(
+    latents: Tensor,
+    expecter: Expecter,
+    random: torch.Generator,
+    *,
+    clean_share: float,
+    step_range: tuple[float, float],
+) -> Coded:
+    """Latents, float (N, 4, h, w), at random steps; share and range are those of ``Config``."""
+    low, high = (torch.tensor(bound).log() for bound in step_range)
+    steps = torch.exp(low + (high - low) * torch.rand(len(latents), generator=random))
+    clean = torch.rand(len(latents), generator=random) < clean_share
+    noisy = torch.rand(len(latents), generator=random) < 0.5
+    steps, clean, noisy = (tensor.to(latents.device) for tensor in (steps, clean, noisy))
+    quantised = torch.where(
+        clean.view(-1, 1, 1, 1), latents, quantise(latents, steps, noisy, random)
+    )
+    with torch.autocast(latents.device.type, enabled=False):
+        expected = expecter(quantised, steps)
+        bits = expected.bits(quantised, steps).mean((1, 2, 3))
+        hints = expected.hints(quantised, steps).detach() * ~clean.view(-1, 1, 1, 1)
+    return Coded(quantised, steps * ~clean, hints, bits)
+
+
 def log_error(decoded: Tensor, source: Tensor) -> Tensor:
     """Mean over pictures of the logarithm of the mean squared error; -0.23 for a decibel.
 
@@ -138,30 +176,27 @@ def start_from_bundled(networks: nn.ModuleDict) -> None:
             state[name].copy_(value)
 
 
-class Trainer:
+def best_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def place(module: Module, device: torch.device) -> Module:
+    placed: Module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return placed
+
+
+class Run(ABC):
     """State of one run: networks, their running averages, optimiser, step."""
 
-    def __init__(self, config: Config, corpus: Path, run: Path, teacher: Path, lpips: Path) -> None:
-        torch.manual_seed(config.seed)
-        self.config, self.run = config, run
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.crops = Crops(corpus, side=config.side, batch=config.batch, seed=config.seed)
-        self.teacher = self.place(Taesd(teacher))
-        self.perceptual = self.place(Perceptual(lpips))
-        self.expecter = Expecter(self.device)
-        self.networks = self.place(
-            nn.ModuleDict({"encoder": LiteEncoder(), "decoder": LiteDecoder()})
-        )
-        if config.start_from_bundled:
-            start_from_bundled(self.networks)
-        self.encoder, self.decoder = self.networks.values()
-        self.average = {key: value.clone() for key, value in self.networks.state_dict().items()}
-        if config.heads_only:
-            self.networks.requires_grad_(False)
-            for head in SMALL_HEADS:
-                getattr(self.decoder, head).requires_grad_(True)
+    clock = staticmethod(time.monotonic)
+    """Seconds; what ``seconds`` counts with."""
+
+    def __init__(self, networks: nn.Module, run: Path, learning_rate: float) -> None:
+        self.networks, self.run = networks, run
+        self.device = next(networks.parameters()).device
+        self.average = {key: value.clone() for key, value in networks.state_dict().items()}
         self.optimiser = torch.optim.AdamW(
-            self.networks.parameters(), lr=config.learning_rate, weight_decay=1e-4, fused=True
+            networks.parameters(), lr=learning_rate, weight_decay=1e-4, fused=True
         )
         self.step = 0
         self.seconds = 0.0
@@ -171,9 +206,13 @@ class Trainer:
         if self.checkpoint.exists():
             self.resume()
 
-    def place(self, module: Module) -> Module:
-        placed: Module = module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return placed
+    @abstractmethod
+    def losses(self) -> dict[str, Tensor]:
+        """The terms of this step's loss, weighted; their sum is minimised."""
+
+    @abstractmethod
+    def rate(self) -> float:
+        """This step's learning rate."""
 
     def resume(self) -> None:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
@@ -199,8 +238,54 @@ class Trainer:
         weights = {name: value.half().contiguous() for name, value in self.average.items()}
         save_file(weights, self.run / "weights.safetensors")
 
+    def advance(self) -> dict[str, float]:
+        """One step of the optimiser; the values of the loss terms."""
+        started = self.clock()
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate()
+        with torch.autocast(self.device.type, torch.bfloat16):
+            terms = self.losses()
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.stack(list(terms.values())).sum().backward()
+        # A few crops in a million would send networks without normalisation astray for good.
+        norm = float(nn.utils.clip_grad_norm_(self.networks.parameters(), 2 * self.usual_norm))
+        if norm < 10 * self.usual_norm:
+            self.optimiser.step()
+        self.usual_norm += 0.02 * (min(norm, 2 * self.usual_norm) - self.usual_norm)
+        keep = min(0.999, (self.step + 1) / (self.step + 10))
+        averages, values = list(self.average.values()), list(self.networks.state_dict().values())
+        torch._foreach_lerp_(averages, values, 1 - keep)
+        self.step += 1
+        self.seconds += self.clock() - started
+        return {name: float(value.detach()) for name, value in terms.items()} | {"norm": norm}
+
+
+class Trainer(Run):
+    """Encoder and decoder together."""
+
+    def __init__(self, config: Config, corpus: Path, run: Path, teacher: Path, lpips: Path) -> None:
+        torch.manual_seed(config.seed)
+        self.config, device = config, best_device()
+        self.crops = Crops(corpus, side=config.side, batch=config.batch, seed=config.seed)
+        self.teacher = place(Taesd(teacher), device)
+        self.perceptual = place(Perceptual(lpips), device)
+        self.expecter = Expecter(device)
+        networks = place(
+            nn.ModuleDict({"encoder": LiteEncoder(), "decoder": LiteDecoder()}), device
+        )
+        if config.start_from_bundled:
+            start_from_bundled(networks)
+        self.encoder, self.decoder = networks.values()
+        if config.heads_only:
+            networks.requires_grad_(False)
+            for head in SMALL_HEADS:
+                getattr(self.decoder, head).requires_grad_(True)
+        super().__init__(networks, run, config.learning_rate)
+
+    def rate(self) -> float:
+        return self.config.rate_at(self.step)
+
     def losses(self) -> dict[str, Tensor]:
-        """The terms of this step's loss, weighted; their sum is minimised."""
         config = self.config
         random = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
         target, reference = (tensor.to(self.device) for tensor in self.crops.at(self.step))
@@ -211,22 +296,17 @@ class Trainer:
         latents = self.encoder(target).float()
         own = latents[taught:].detach() if early else latents[taught:]
         given = torch.cat([reference[:taught], own])
-        low, high = (torch.tensor(bound).log() for bound in config.step_range)
-        steps = torch.exp(low + (high - low) * torch.rand(count, generator=random))
-        clean = torch.rand(count, generator=random) < config.clean_share
-        noisy = torch.rand(count, generator=random) < 0.5
-        steps, clean, noisy = (tensor.to(self.device) for tensor in (steps, clean, noisy))
-        quantised = torch.where(
-            clean.view(-1, 1, 1, 1), given, quantise(given, steps, noisy, random)
+        quantised, steps, hints, bits = through_quantiser(
+            given,
+            self.expecter,
+            random,
+            clean_share=config.clean_share,
+            step_range=config.step_range,
         )
-        with torch.autocast(self.device.type, enabled=False):
-            expected = self.expecter(quantised, steps)
-            bits = expected.bits(quantised, steps).mean((1, 2, 3))
-            hints = expected.hints(quantised, steps).detach() * ~clean.view(-1, 1, 1, 1)
         scales = SCALES[:-1] if config.heads_only else SCALES
         pictures = {
             scale: picture.float()
-            for scale, picture in self.decoder(quantised, steps * ~clean, hints, scales).items()
+            for scale, picture in self.decoder(quantised, steps, hints, scales).items()
         }
         small = config.small_heads * self.small_loss(pictures, target) / 3
         if config.heads_only:
@@ -242,7 +322,7 @@ class Trainer:
             "small": small,
             "distill": (config.distill_early if early else config.distill)
             * F.mse_loss(latents, reference),
-            "rate": config.price * (bits * steps * ~clean)[taught:].mean(),
+            "rate": config.price * (bits * steps)[taught:].mean(),
         }
         if taught and config.perceptual_taught:
             distances = self.perceptual(pictures[1][:taught], target[:taught])
@@ -266,27 +346,6 @@ class Trainer:
                 total = total + self.config.structure * structure_loss(pictures[scale], wanted)
         return total
 
-    def advance(self) -> dict[str, float]:
-        """One step of the optimiser; the values of the loss terms."""
-        started = time.monotonic()
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.config.rate_at(self.step)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            terms = self.losses()
-        self.optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()
-        # A few crops in a million would send networks without normalisation astray for good.
-        norm = float(nn.utils.clip_grad_norm_(self.networks.parameters(), 2 * self.usual_norm))
-        if norm < 10 * self.usual_norm:
-            self.optimiser.step()
-        self.usual_norm += 0.02 * (min(norm, 2 * self.usual_norm) - self.usual_norm)
-        keep = min(0.999, (self.step + 1) / (self.step + 10))
-        averages, values = list(self.average.values()), list(self.networks.state_dict().values())
-        torch._foreach_lerp_(averages, values, 1 - keep)
-        self.step += 1
-        self.seconds += time.monotonic() - started
-        return {name: float(value.detach()) for name, value in terms.items()} | {"norm": norm}
-
     def train(self) -> None:
         log = (self.run / "log.jsonl").open("a")
         sums: dict[str, list[float]] = {}
@@ -298,7 +357,7 @@ class Trainer:
                     "step": self.step,
                     "images": self.step * self.config.batch,
                     "seconds": round(self.seconds),
-                    "learning_rate": self.config.rate_at(self.step),
+                    "learning_rate": self.rate(),
                 } | {name: round(sum(values) / len(values), 5) for name, values in sums.items()}
                 print(json.dumps(row), flush=True)
                 log.write(json.dumps(row) + "\n")

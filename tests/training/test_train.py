@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -9,18 +8,6 @@ from tests.conftest import shared
 from training.train import Config, Trainer
 
 FURTHER = Path(__file__).parent.parent.parent / "training" / "further.toml"
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> Path:
-    """Ten soft pictures with made-up latents, in the arrays that ``prepare`` writes."""
-    folder = tmp_path_factory.mktemp("corpus")
-    random = np.random.default_rng(0)
-    (folder / "names.txt").write_text("\n".join(f"{number:04}.webp" for number in range(10)))
-    coarse = random.integers(0, 255, (10, 3, 20, 20), np.uint8)
-    np.save(folder / "pixels.npy", coarse.repeat(16, 2).repeat(16, 3))
-    np.save(folder / "latents.npy", random.normal(0, 0.7, (10, 4, 40, 40)).astype(np.float16))
-    return folder
 
 
 @pytest.fixture
