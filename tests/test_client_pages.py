@@ -703,8 +703,7 @@ def test_service_worker__leaves_renditions_to_who_has_no_decoder(site, visit, vi
 
 @pytest.mark.parametrize("file", [".limg.limg", "client/decoder-"])
 def test_service_worker__gives_the_rendition_where_decoding_fails(site, visit, file):
-    hang(cat(0))
-    visited = visit({"missed": 1})
+    hang(large())
     site.faults[file] = lambda: b""
     visited = registered(site, visit, decodes(pace=1))
     hang(cat(1))

@@ -39,7 +39,9 @@ const decode = decoder(inPlace);
 let failed = false;
 /** Undefined until it is known; the browser stops and starts this program as it likes. */
 let willing: boolean | undefined;
-const known = recall().then(consider);
+const known = recall().then((visitor) => {
+  if (willing === undefined) consider(visitor); // A page may have told it meanwhile.
+});
 
 scope.addEventListener("install", (event) => event.waitUntil(scope.skipWaiting()));
 scope.addEventListener("activate", (event) => event.waitUntil(scope.clients.claim()));
