@@ -1,7 +1,7 @@
 """The corpus: square photographs and the teacher's latents of them, as two arrays on disk.
 
 ``python -m training prepare`` writes them once; training maps them into memory. Every 64th
-photograph, in the order of their names, is held out for validation. The order of crops depends on
+picture, in the order of their names, is held out for validation. The order of crops depends on
 the seed and the step only, so a resumed run sees what an uninterrupted one would have seen.
 """
 
@@ -9,6 +9,7 @@ import io
 import tarfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,23 +32,25 @@ PACKED_LIMIT = 45 * 2**20
 """Bytes of photographs in an archive."""
 
 HOLD_OUT = 64
-"""Of so many photographs, one is never trained on."""
+"""Of so many pictures, one is never trained on."""
 
 
 def prepare(photos: Path, teacher_folder: Path, folder: Path) -> None:
     """Write ``pixels.npy`` uint8 (N, 3, S, S) and ``latents.npy`` float16 (N, 4, S/8, S/8).
 
-    ``names.txt`` lists the photographs in the order of the arrays; S is ``photographs()``'s side.
-    Continues where an interrupted run stopped; from the beginning, where the photographs are
-    others by now. Raises ``ImageError`` for one whose pixels are damaged.
+    ``names.txt`` lists the photographs in the order of the arrays, ``held_out.txt`` those of them
+    that are never trained on; S is the side of ``photographs()``. Continues where an interrupted
+    run stopped; from the beginning, where the photographs are others by now. Raises ``ImageError``
+    for one whose pixels are damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    names, side = photographs(photos)
+    names, held_out, side = photographs(photos)
     progress, listed = folder / "prepared.txt", folder / "names.txt"
     text = "".join(f"{name}\n" for name in names)
     if not listed.exists() or listed.read_text() != text:
         progress.unlink(missing_ok=True)
         listed.write_text(text)
+    (folder / "held_out.txt").write_text("".join(f"{name}\n" for name in held_out))
     done = int(progress.read_text()) if progress.exists() else 0
     mode = "r+" if done else "w+"
     pixels = np.lib.format.open_memmap(
@@ -74,11 +77,21 @@ def prepare(photos: Path, teacher_folder: Path, folder: Path) -> None:
             print(f"{index + 1}/{len(names)} {time.monotonic() - started:.0f} s", flush=True)
 
 
-def photographs(folder: Path) -> tuple[list[str], int]:
-    """Names of the photographs in ``folder`` and below, in order, and the side of their squares.
+class Photographs(NamedTuple):
+    """What a folder holds that can be trained on."""
 
-    Whatever Pillow opens, whose shorter side has 320 pixels; where none has, 256. Raises
-    ``ImageError`` where there is nothing of the kind.
+    names: list[str]
+    """In order."""
+    held_out: list[str]
+    """Those of them that are not to be trained on."""
+    side: int
+    """Of the squares that are made of them, pixels."""
+
+
+def photographs(folder: Path) -> Photographs:
+    """Of ``folder`` and below: whatever Pillow opens, whose shorter side has 320 pixels.
+
+    Where none has, 256. Raises ``ImageError`` where there is nothing of the kind.
     """
     shorter: dict[str, int] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -87,10 +100,13 @@ def photographs(folder: Path) -> tuple[list[str], int]:
                 shorter[path.relative_to(folder).as_posix()] = min(opened.size)
         except ImageError:
             continue
+    # Counted with those that are too small, so that it stays the same whatever counts as such.
+    apart = set(sorted(shorter)[::HOLD_OUT])
     for side in (SIDE, PACKED_SIDE):
         names = sorted(name for name, length in shorter.items() if length >= side)
         if names:
-            return names, side
+            held_out = [name for name in names if name in apart]
+            return Photographs(names, held_out or names[:1], side)
     raise ImageError(f"{folder} holds no picture of {PACKED_SIDE} × {PACKED_SIDE} pixels")
 
 
@@ -111,7 +127,8 @@ def pack(shared: Path, archive: Path) -> None:
     not fit, they are taken evenly from the whole list. Those held out stay here.
     """
     photos = shared / "photos/train"
-    names = [name for index, name in enumerate(photographs(photos)[0]) if not is_held_out(index)]
+    found = photographs(photos)
+    names = [name for name in found.names if name not in found.held_out]
     archive.parent.mkdir(parents=True, exist_ok=True)
     size = 0
     with tarfile.open(archive, "w", dereference=True) as target:
@@ -137,15 +154,11 @@ def to_float(pixels: Tensor) -> Tensor:
     return (pixels.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
-def is_held_out(index: int) -> bool:
-    """Whether the photograph of this number, in the order of their names, is never trained on."""
-    return index % HOLD_OUT == 0
-
-
 def split(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices into the arrays: of photographs to train on, and of those held out."""
     names = (folder / "names.txt").read_text().splitlines()
-    held_out = np.array([is_held_out(index) for index in range(len(names))])
+    apart = set((folder / "held_out.txt").read_text().splitlines())
+    held_out = np.array([name in apart for name in names])
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 

@@ -50,10 +50,9 @@ PSEUDO = 100.0
 class PriorNetwork(nn.Module):
     """The network in floats: latents in units of 1, weights in units of 1."""
 
-    def __init__(self, units: int = HIDDEN) -> None:
+    def __init__(self, units: int = HIDDEN, channels: int = prior.CHANNELS) -> None:
         super().__init__()
-        inputs, rows = prior.CHANNELS * len(prior.NEIGHBOURS), units + 2
-        channels = prior.CHANNELS
+        inputs, rows = channels * len(prior.NEIGHBOURS), units + 2
         self.context = nn.Parameter(torch.randn(channels * rows, inputs) / inputs**0.5)
         self.bias = nn.Parameter(torch.zeros(channels * rows))
         self.step = nn.Parameter(torch.zeros(channels * rows))

@@ -26,7 +26,7 @@ from django_latentimg.codec.rate import Expecter
 
 from .browser import round_weights
 from .candidates import DECODERS, ENCODERS, Candidate, Decoder, merged
-from .data import Crops, split
+from .data import Crops
 from .perceptual import Perceptual
 from .train import Run, log_error, place, through_quantiser
 
@@ -283,18 +283,16 @@ def measured(held_out: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def search(corpus: Path, runs: Path, lpips: Path) -> None:
-    """Everything; of what the log holds already, only times are measured again."""
+    """Everything that the log does not hold already."""
     from .search_priors import search_priors
     from .search_report import write_report
 
     torch.set_num_threads(1)
-    if not read_log("corpus", "size"):
-        training, held_out = split(corpus)
-        logger("corpus", "size")({"training": len(training), "held_out": len(held_out)})
-    search_networks("decoder", DECODERS, DecoderSearch, corpus, runs, lpips)
-    write_report()
-    search_networks("encoder", ENCODERS, EncoderSearch, corpus, runs, lpips)
-    write_report()
+    networks = ("decoder", DECODERS, DecoderSearch), ("encoder", ENCODERS, EncoderSearch)
+    for kind, candidates, trainer in networks:
+        if set(candidates) - {row["candidate"] for row in read_log(kind, "measure")}:
+            search_networks(kind, candidates, trainer, corpus, runs, lpips)
+            write_report()
     search_priors(corpus)
     write_report()
 
@@ -338,6 +336,7 @@ def search_networks(
             }
         )
     material = Material(corpus, lpips)
+    logger(kind, "size")({"training": len(material.crops.training)})
     searches = {
         name: trainer(
             candidate, material, runs / f"search-{kind}-{name.replace(' ', '-')}", SECONDS[kind]

@@ -21,14 +21,13 @@ def write_report() -> None:
     """Of what the log holds."""
     parts = [introduction(), *network_parts("decoder", DECODERS)]
     if read_log("encoder", "measure"):
-        parts += [ENCODER_INTRODUCTION, *network_parts("encoder", ENCODERS)]
+        parts += [encoder_introduction(), *network_parts("encoder", ENCODERS)]
     if read_log("prior", "measure"):
         parts += [PRIOR_INTRODUCTION, prior_table()]
     TARGET.write_text("\n".join([*parts, FINDINGS]).rstrip() + "\n")
 
 
 def introduction() -> str:
-    trained_on = read_log("corpus", "size")[-1]["training"]
     return f"""# The search for an architecture
 
 Written by `python -m training search` from `logs/search.jsonl`. Candidates are in `candidates.py`.
@@ -36,16 +35,21 @@ Written by `python -m training search` from `logs/search.jsonl`. Candidates are 
 Each decoder was sized so that a picture of 512×512 pixels takes as long as with the shipped one, on
 one thread, in the precision in which the package runs it. Each was trained from random weights in
 the same CPU seconds, on the same batches of {BATCH} crops of {SIDE}² pixels of
-{trained_on:,} photographs, from TAESD's latents, with the same loss and learning rate: L1 + MSE,
-the logarithm of MSE, LPIPS; 40 % of the latents clean, the others at steps from 0.15 to 1.6. They
-took turns of some seconds, so whatever else the machine did slowed all alike. Weights are the
-running average. Training took
+{trained_on("decoder"):,} photographs, from TAESD's latents, with the same loss and learning
+rate: L1 + MSE, the logarithm of MSE, LPIPS; 40 % of the latents clean, the others at steps from
+0.15 to 1.6. They took turns of some seconds, so whatever else the machine did slowed all alike.
+Weights are the running average. Training took
 {compute()}.
 
 Measured on {MEASURED} photographs of 320×320 that were held out. Kodak has no part in this.
 
 ## Decoders
 """
+
+
+def trained_on(kind: str) -> int:
+    photographs: int = read_log(kind, "size")[-1]["training"]
+    return photographs
 
 
 def compute() -> str:
@@ -194,12 +198,14 @@ def rounding_table(rows: dict[str, Row], rounded: dict[str, Row]) -> str:
     )
 
 
-ENCODER_INTRODUCTION = """## Encoders
+def encoder_introduction() -> str:
+    return f"""## Encoders
 
-As the decoders, but for the loss: the squared distance to TAESD's latents, and of the picture that
-the bundled decoder, which stays as it is, makes of the latents after the quantiser. Photographs are
-measured through that decoder.
+As the decoders, but for crops of {trained_on("encoder"):,} photographs and the loss: the squared
+distance to TAESD's latents, and of the picture that the bundled decoder, which stays as it is,
+makes of the latents after the quantiser. Photographs are measured through that decoder.
 """
+
 
 PRIOR_INTRODUCTION = f"""## Priors
 

@@ -13,7 +13,7 @@ import tomllib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -196,7 +196,7 @@ class Run(ABC):
         self.device = next(networks.parameters()).device
         self.average = {key: value.clone() for key, value in networks.state_dict().items()}
         self.optimiser = torch.optim.AdamW(
-            networks.parameters(), lr=learning_rate, weight_decay=1e-4, fused=True
+            self.groups(networks), lr=learning_rate, weight_decay=1e-4, fused=True
         )
         self.step = 0
         self.seconds = 0.0
@@ -205,6 +205,10 @@ class Run(ABC):
         self.checkpoint = run / "checkpoint.pt"
         if self.checkpoint.exists():
             self.resume()
+
+    def groups(self, networks: nn.Module) -> list[dict[str, Any]]:
+        """Of the optimiser; ``times`` is a group's learning rate in multiples of ``rate()``."""
+        return [{"params": list(networks.parameters()), "times": 1.0}]
 
     @abstractmethod
     def losses(self) -> dict[str, Tensor]:
@@ -242,7 +246,7 @@ class Run(ABC):
         """One step of the optimiser; the values of the loss terms."""
         started = self.clock()
         for group in self.optimiser.param_groups:
-            group["lr"] = self.rate()
+            group["lr"] = self.rate() * group["times"]
         with torch.autocast(self.device.type, torch.bfloat16):
             terms = self.losses()
         self.optimiser.zero_grad(set_to_none=True)

@@ -7,7 +7,7 @@ from PIL import ExifTags, Image
 from django_latentimg.codec import ImageError
 from tests.conftest import picture, shared
 from training import data
-from training.data import Crops, is_held_out, pack, prepare, split
+from training.data import Crops, pack, prepare, split
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_pack__holds_all_that_training_needs_but_what_is_held_out(folder, tmp_pa
     target = unpacked(archive, tmp_path / "there")
     names = sorted(path.name for path in (target / "photos/train").iterdir())
     assert len(names) == 64
-    assert not any(is_held_out(int(name.partition(".")[0])) for name in names)
+    assert not {"0000.webp", "0064.webp"} & set(names)
     prepare(target / "photos/train", target / "models/taesd", tmp_path / "corpus")
     training, held_out = split(tmp_path / "corpus")
     assert len(training) == 63
@@ -82,13 +82,31 @@ def test_photographs__are_whatever_pillow_opens_and_is_large_enough(tmp_path):
     picture(330, 400).save(tmp_path / "no suffix", "PNG")
     picture(319, 400).save(tmp_path / "small.png")
     (tmp_path / "blob.limg").write_bytes(b"LIMG")
-    assert data.photographs(tmp_path) == (["2026/11/a cat.JPG", "no suffix"], 320)
+    names, _, side = data.photographs(tmp_path)
+    assert (names, side) == (["2026/11/a cat.JPG", "no suffix"], 320)
 
 
 def test_photographs__are_smaller_where_none_is_large(tmp_path):
     picture(256, 300).save(tmp_path / "one.webp")
     picture(255, 300).save(tmp_path / "two.webp")
-    assert data.photographs(tmp_path) == (["one.webp"], 256)
+    names, _, side = data.photographs(tmp_path)
+    assert (names, side) == (["one.webp"], 256)
+
+
+def test_photographs__small_ones_do_not_change_which_are_held_out(tmp_path):
+    """A version of the weights may have been trained on what another had held out."""
+    for number in range(66):
+        picture(300 if number in (1, 2) else 330, 330).save(tmp_path / f"{number:04}.jpg")
+    names, held_out, _ = data.photographs(tmp_path)
+    assert len(names) == 64
+    assert held_out == ["0000.jpg", "0064.jpg"]
+
+
+def test_photographs__hold_one_out_where_there_are_few(tmp_path):
+    picture(256, 300).save(tmp_path / "0.webp")
+    for number in (1, 2):
+        picture(330, 330).save(tmp_path / f"{number}.webp")
+    assert data.photographs(tmp_path) == (["1.webp", "2.webp"], ["1.webp"], 320)
 
 
 def test_photographs__says_so_where_there_are_none(tmp_path):

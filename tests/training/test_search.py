@@ -117,7 +117,7 @@ def test_write_report__tells_differences_photograph_by_photograph(tmp_path, monk
     log, target = tmp_path / "search.jsonl", tmp_path / "SEARCH.md"
     monkeypatch.setattr(search, "LOG", log)
     monkeypatch.setattr(search_report, "TARGET", target)
-    search.logger("corpus", "size")({"training": 3661})
+    search.logger("decoder", "size")({"training": 3661})
     for number, name in enumerate(DECODERS):
         size = {"milliseconds": 90.0 + number, "multiply_adds": 42570, "parameters": 1_700_000}
         search.logger("decoder", "time")({"candidate": name} | size)

@@ -1,0 +1,91 @@
+"""Latent spaces that begin as the bundled model, and their training."""
+
+import numpy as np
+import pytest
+import torch
+
+from django_latentimg.codec.models import load_model
+from django_latentimg.codec.rate import Expecter
+from tests.conftest import picture, shared
+from training import search, spaces
+from training.search import CPU, Material
+from training.spaces import SPACES, Model, SpaceSearch, coded_picture
+from training.taesd import Taesd
+
+
+@pytest.fixture(scope="module")
+def rgb():
+    return np.asarray(picture(64, 64))
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_model__begins_as_the_bundled_one(name, rgb):
+    """More channels, or another order of the same numbers, change no pixel."""
+    model, bundled, step = Model(SPACES[name]), load_model("lite"), 0.5
+    pixels = torch.from_numpy(rgb.transpose(2, 0, 1) / 127.5 - 1).float()[None]
+    with torch.inference_mode():
+        latents = model.encode(pixels)
+        picture = model.decode(
+            latents, torch.zeros(1), torch.zeros_like(latents).repeat(1, 2, 1, 1)
+        )
+    expected = bundled.decode(bundled.encode(rgb), None, step=0)
+    found = ((picture[0] + 1) * 127.5).round().clamp(0, 255).permute(1, 2, 0).numpy()
+    assert np.abs(found - expected.astype(float)).mean() < 0.6
+    _, bits = coded_picture(model, rgb, step)
+    assert bits > 0
+
+
+@pytest.mark.parametrize("name", ["4 at 1/8", "12 at 1/8"])
+def test_model__prices_the_first_channels_as_the_bundled_prior(name):
+    model, steps = Model(SPACES[name]), torch.tensor([0.5, 1.0])
+    random = torch.Generator().manual_seed(0)
+    latents = torch.randn(2, SPACES[name].channels, 6, 5, generator=random)
+    with torch.inference_mode():
+        found = model.expect(latents, steps)
+        expected = Expecter(CPU)(latents[:, :4], steps)
+    assert torch.allclose(found.mean[:, :4], expected.mean, atol=1e-5)
+    assert torch.allclose(found.spread[:, :4], expected.spread, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["Stable Diffusion's", "8 at 1/8", "16 at 1/16"])
+def test_search__trains_networks_and_prior(name, corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "SIDE", 64)
+    monkeypatch.setattr(search, "BATCH", 6)
+    monkeypatch.setattr(spaces, "RISE", 0.1)
+    material = Material(corpus, shared("metrics/lpips_squeeze"))
+    run = SpaceSearch(SPACES[name], material, Taesd(shared("models/taesd")), tmp_path)
+    run.usual_norm = 1000.0  # Made-up latents would make it leave steps out at first.
+    before = {key: value.clone() for key, value in run.networks.state_dict().items()}
+    terms = [run.advance() for _ in range(2)]
+    assert (
+        ("compatibility" in terms[0]) == ("distill" in terms[0]) == (name == "Stable Diffusion's")
+    )
+    changed = {
+        key.partition(".")[0]
+        for key, value in run.networks.state_dict().items()
+        if not torch.equal(value, before[key])
+    }
+    assert {"encoder", "decoder", "prior"} <= changed
+    assert ("up" in changed) == SPACES[name].sixteenth
+    run.save()
+    again = SpaceSearch(SPACES[name], material, run.teacher, tmp_path)
+    assert again.step == 2
+    assert again.price() == pytest.approx(run.price())
+
+
+def test_report__of_spaces_compares_curves_with_the_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(spaces, "LOG", tmp_path / "spaces.jsonl")
+    monkeypatch.setattr(spaces, "TARGET", tmp_path / "SPACES.md")
+    for number, name in enumerate(SPACES):
+        spaces.log_as("train")({"candidate": name, "seconds": 60.0, "step": 10})
+        for place, step in enumerate(spaces.STEPS):
+            bpp = 0.18 / (place + 1)
+            measures = {"psnr": 30.0 - place, "ssimulacra2": 50.0 - place, "lpips": 0.1 + place}
+            # Each takes a tenth fewer bits than the one before.
+            row = {"space": name, "step": step, "bpp": bpp * 0.9**number}
+            spaces.log_as("measure")(row | measures)
+    spaces.log_as("time")(dict.fromkeys(SPACES, 80.0))
+    spaces.write_report()
+    rows = (tmp_path / "SPACES.md").read_text().splitlines()
+    assert "| 4 at 1/8 | 60 | 10 | 1.00 | 0.0625 | -10 % | -10 % | -10 % |" in rows
+    assert "| Stable Diffusion's | 60 | 10 | 1.00 | 0.0625 | – | – | – |" in rows

@@ -1,0 +1,415 @@
+"""What the shared latent space costs: ``python -m training spaces``; goes on where it stopped.
+
+The bundled networks and the prior are trained on in several latent spaces: in Stable Diffusion's,
+held to it by the teacher; and in free ones, of as many channels or more, at 1/8 or at 1/16 of the
+picture's resolution. Each begins as what the bundled model computes, so that the first of them has
+no head start: more channels are added without effect, and those at 1/16 are the same numbers in
+another order. All train in turns, on the same crops, with the same loss but for the teacher's part
+in it, until each has had the same CPU seconds. Writes ``SPACES.md``.
+"""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from benchmarks.bjontegaard import delta_rate
+from benchmarks.metrics import Lpips, centre_crop, psnr, ssimulacra2
+from django_latentimg.codec import prior
+from django_latentimg.codec.distortion import pixel_loss, structure_loss, texture_loss
+from django_latentimg.codec.lite import HINTS, LiteDecoder, LiteEncoder, conv, load_networks
+from django_latentimg.codec.models import LITE_FOLDER
+from django_latentimg.codec.rate import (
+    OCTAVES_PER_STEP_INPUT,
+    Expectation,
+    Expecter,
+    neighbours,
+)
+
+from .candidates import Candidate, zeroed
+from .data import to_float
+from .prior import HIDDEN, PriorNetwork
+from .search import CPU, SEED, Material, Search, fastest, take_turns
+from .taesd import Taesd
+from .train import log_error, place, quantise
+
+LOG = Path(__file__).parent / "logs" / "spaces.jsonl"
+TARGET = Path(__file__).parent / "SPACES.md"
+MEASURES = ("psnr", "ssimulacra2", "lpips")
+LOW, HIGH = 0.04, 0.2
+"""Bits a pixel that curves are compared between."""
+
+SECONDS = 600.0
+"""Of CPU time, for each."""
+LEARNING_RATE = 3e-4
+PRIOR_TIMES = 8.0
+"""The prior's learning rate, in those of the networks."""
+RISE = 30.0
+"""Seconds in which the learning rate rises."""
+FALL = 0.5
+"""Share of the seconds after which it falls to zero."""
+PRICE = 0.3
+"""Of a bit for each of the four numbers that Stable Diffusion's space has for 8 × 8 pixels, times
+the quantiser's step: what a bit buys on the curve of the bundled model. Rises from nothing, until
+the priors of the new spaces know them."""
+PRICE_RISE = 0.15
+"""Share of the seconds."""
+FIDELITY, STRUCTURE, TEXTURE, PERCEPTUAL = 0.1, 0.2, 0.4, 3.5
+"""As in ``faithful.toml``, with what follows."""
+PERCEPTUAL_TAUGHT, DISTILL, COMPATIBILITY, COMPATIBILITY_EVERY = 0.15, 0.7, 2.0, 6
+TEACHER_SHARE = 0.34
+CLEAN_SHARE, STEP_RANGE = 0.2, (0.15, 1.6)
+
+STEPS = (0.25, 0.5, 0.7, 1.0, 1.52)
+"""Of the quantiser, measured."""
+
+Row = dict[str, Any]
+
+
+class Space(NamedTuple):
+    channels: int
+    """At 1/8, or what four of them are at 1/16."""
+    sixteenth: bool = False
+    compatible: bool = False
+
+
+SPACES = {
+    "Stable Diffusion's": Space(4, compatible=True),
+    "4 at 1/8": Space(4),
+    "8 at 1/8": Space(8),
+    "12 at 1/8": Space(12),
+    "16 at 1/16": Space(4, sixteenth=True),
+    "32 at 1/16": Space(8, sixteenth=True),
+    "48 at 1/16": Space(12, sixteenth=True),
+}
+
+
+BUNDLED = "bundled, as all begin"
+
+
+class Model(nn.Module):
+    """Encoder, decoder and prior of one space, at first what the bundled ones compute."""
+
+    def __init__(self, space: Space) -> None:
+        super().__init__()
+        self.space, channels = space, space.channels
+        bundled = load_networks(LITE_FOLDER)
+        encoder, decoder = bundled["encoder"], bundled["decoder"]
+        assert isinstance(encoder, LiteEncoder)
+        assert isinstance(decoder, LiteDecoder)
+        self.encoder, self.decoder = encoder, decoder
+        for name in ("small_trunk", "eighth_head", "quarter_head", "half_head"):
+            delattr(self.decoder, name)
+        self.encoder.layers[-1] = wider_exit(encoder.layers[-1], channels)
+        self.decoder.enter = wider_entrance(decoder.enter, channels)
+        planes = channels * 4 if space.sixteenth else channels
+        if space.sixteenth:
+            self.down, self.up = mixing(planes), mixing(planes)
+        self.prior = PriorNetwork(HIDDEN, planes)
+        if not space.sixteenth:
+            take_bundled_prior(self.prior)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Float (N, 3, H, W) in [-1, 1] -> (N, C, H/8, W/8) or (N, 4C, H/16, W/16)."""
+        latents: Tensor = self.encoder(pixels)
+        if self.space.sixteenth:
+            latents = F.pixel_unshuffle(latents, 2)
+            latents = latents + self.down(latents)
+        return latents
+
+    def expect(self, latents: Tensor, steps: Tensor) -> Expectation:
+        """Of dequantised latents at the quantiser's steps, float (N,)."""
+        count, channels, height, width = latents.shape
+        here = latents.transpose(0, 1).reshape(channels, -1)
+        told = torch.log2(steps / 0.5) / OCTAVES_PER_STEP_INPUT
+        mean, octave = (
+            each.view(channels, count, height, width).transpose(0, 1)
+            for each in self.prior(
+                neighbours(latents), here, told.repeat_interleave(height * width)
+            )
+        )
+        limits = prior.SMALLEST_OCTAVE, prior.LARGEST_OCTAVE
+        return Expectation(mean, torch.exp2(octave.clamp(*limits)))
+
+    def decode(self, latents: Tensor, steps: Tensor, hints: Tensor) -> Tensor:
+        """To float (N, 3, H, W); ``hints`` are those of ``expect``, or zeros."""
+        if self.space.sixteenth:
+            latents = latents + self.up(latents)
+            latents, hints = F.pixel_shuffle(latents, 2), F.pixel_shuffle(hints, 2)
+        pictures: dict[int, Tensor] = self.decoder(latents, steps, hints)
+        return pictures[1]
+
+
+def mixing(planes: int) -> nn.Sequential:
+    """What is added at 1/16; before training it is nothing."""
+    return nn.Sequential(conv(planes, 2 * planes), nn.ReLU(), zeroed(conv(2 * planes, planes)))
+
+
+def wider_exit(layer: nn.Module, channels: int) -> nn.Conv2d:
+    """The encoder's last layer, with more channels behind the same."""
+    assert isinstance(layer, nn.Conv2d)
+    wider = conv(layer.in_channels, channels)
+    with torch.no_grad():
+        for new, old in zip(wider.parameters(), layer.parameters(), strict=True):
+            new[: len(old)] = old
+    return wider
+
+
+def wider_entrance(layer: nn.Conv2d, channels: int) -> nn.Conv2d:
+    """The decoder's first layer, which does not heed the additional channels yet.
+
+    Its inputs are the latents, the step, and of each latent where it was expected and the spread.
+    """
+    wider = conv(3 * channels + 1, layer.out_channels)
+    own = HINTS // 2
+    old_starts, new_starts = (
+        (0, own, own + 1, 2 * own + 1),
+        (0, channels, channels + 1, 2 * channels + 1),
+    )
+    with torch.no_grad():
+        wider.weight.zero_()
+        for old, new, count in zip(old_starts, new_starts, (own, 1, own, own), strict=True):
+            wider.weight[:, new : new + count] = layer.weight[:, old : old + count]
+        assert layer.bias is not None
+        assert wider.bias is not None
+        wider.bias.copy_(layer.bias)
+    return wider
+
+
+def take_bundled_prior(network: PriorNetwork) -> None:
+    """Its first four channels are priced as the bundled prior does."""
+    bundled, rows = Expecter(CPU), HIDDEN + 2
+    inputs = prior.CHANNELS * len(prior.NEIGHBOURS)
+    with torch.no_grad():
+        of_first = slice(0, prior.CHANNELS * rows)
+        network.context[of_first] = 0
+        network.context[of_first, :inputs] = bundled.context
+        network.bias[of_first] = bundled.bias
+        network.step[of_first] = bundled.step
+        first = slice(0, prior.CHANNELS)
+        network.known[first] = 0
+        network.known[first, :, : prior.CHANNELS - 1] = bundled.known
+        network.hidden[first] = bundled.hidden
+        network.hidden_bias[first] = bundled.hidden_bias
+        network.output[first] = bundled.output
+
+
+class SpaceSearch(Search):
+    """One space's training."""
+
+    def __init__(self, space: Space, material: Material, teacher: Taesd, folder: Path) -> None:
+        self.space, self.teacher = space, teacher
+        candidate = Candidate("", "", partial(Model, space), SEED)
+        super().__init__(candidate, material, folder, SECONDS)
+
+    def groups(self, networks: nn.Module) -> list[Row]:
+        assert isinstance(networks, Model)
+        of_prior = list(networks.prior.parameters())
+        known = set(of_prior)
+        others = [each for each in networks.parameters() if each not in known]
+        return [{"params": others, "times": 1.0}, {"params": of_prior, "times": PRIOR_TIMES}]
+
+    def rate(self) -> float:
+        fall = (1 - self.seconds / self.limit) / (1 - FALL)
+        return LEARNING_RATE * max(0.0, min(1.0, 0.02 + self.seconds / RISE, fall))
+
+    def price(self) -> float:
+        return PRICE * min(1.0, 0.001 + self.seconds / (PRICE_RISE * self.limit))
+
+    def losses(self) -> dict[str, Tensor]:
+        model, space, perceptual = self.networks, self.space, self.material.perceptual
+        assert isinstance(model, Model)
+        target, reference, random = self.batch()
+        taught = round(len(target) * TEACHER_SHARE) if space.compatible else 0
+        latents = model.encode(target).float()
+        given = torch.cat([reference[:taught], latents[taught:]]) if taught else latents
+        coded, expected, steps, hints = through_quantiser(model, given, random)
+
+        picture = model.decode(coded, steps, hints).float()
+        ours = picture[taught:], target[taught:]
+        symbols = expected.bits(coded, steps.clamp_min(STEP_RANGE[0]))[taught:]
+        # As if it were four numbers for every 8 × 8 pixels, whatever it is.
+        bits = symbols.mean((1, 2, 3)) * space.channels / 4
+        half = len(ours[0]) // 2  # LPIPS takes longer than all else together.
+        terms = {
+            "pixels": pixel_loss(picture, target),
+            "fidelity": FIDELITY * log_error(picture, target),
+            "structure": STRUCTURE * structure_loss(*ours),
+            "texture": TEXTURE * texture_loss(*ours),
+            "perceptual": PERCEPTUAL * perceptual(ours[0][:half], ours[1][:half]).mean(),
+            "rate": self.price() * (bits * steps[taught:]).mean(),
+        }
+        if taught:
+            theirs = perceptual(picture[:taught], target[:taught]).mean()
+            terms["perceptual_taught"] = PERCEPTUAL_TAUGHT * theirs
+            terms["distill"] = DISTILL * F.mse_loss(latents, reference)
+            if self.step % COMPATIBILITY_EVERY == 0:
+                pair = slice(taught, taught + 2)
+                read = self.teacher.decode(coded[pair] + hints[pair, :4]).float()
+                terms["compatibility"] = COMPATIBILITY * (
+                    pixel_loss(read, target[pair]) + FIDELITY * log_error(read, target[pair])
+                )
+        return terms
+
+
+def through_quantiser(
+    model: Model, latents: Tensor, random: torch.Generator
+) -> tuple[Tensor, Expectation, Tensor, Tensor]:
+    """Latents at random steps, what the prior expected, the steps, and hints for the decoder.
+
+    Steps and hints are 0 where the latents stay as they are.
+    """
+    low, high = (torch.tensor(bound).log() for bound in STEP_RANGE)
+    steps = torch.exp(low + (high - low) * torch.rand(len(latents), generator=random))
+    clean = torch.rand(len(latents), generator=random) < CLEAN_SHARE
+    noisy = torch.rand(len(latents), generator=random) < 0.5
+    coded = torch.where(clean.view(-1, 1, 1, 1), latents, quantise(latents, steps, noisy, random))
+    with torch.autocast("cpu", enabled=False):
+        expected = model.expect(coded, steps)
+        hints = expected.hints(coded, steps).detach() * ~clean.view(-1, 1, 1, 1)
+    return coded, expected, steps * ~clean, hints
+
+
+def compare_spaces(shared: Path, corpus: Path, runs: Path, lpips: Path) -> None:
+    """Train, measure on Kodak, and write ``SPACES.md``, whatever the log holds of it already."""
+    torch.set_num_threads(1)
+    material = Material(corpus, lpips)
+    teacher = place(Taesd(shared / "models/taesd"), CPU)
+    searches: dict[str, Search] = {
+        name: SpaceSearch(space, material, teacher, runs / f"space-{number}")
+        for number, (name, space) in enumerate(SPACES.items())
+    }
+    take_turns(searches, log_as("train"))
+    models: dict[str, nn.Module] = {name: run.trained() for name, run in searches.items()}
+    models[BUNDLED] = Model(Space(4))
+    known = {row["space"] for row in read_log("measure")}
+    for name, model in models.items():
+        assert isinstance(model, Model)
+        if name not in known:
+            measure(name, model, shared, material.lpips)
+    if not read_log("time"):
+        times = fastest({name: decoding(model) for name, model in models.items()})
+        log_as("time")({name: round(milliseconds, 1) for name, milliseconds in times.items()})
+    write_report()
+
+
+def decoding(model: nn.Module) -> Callable[[], object]:
+    """Of a picture of 512 × 512 pixels, without the prior's part in it."""
+    assert isinstance(model, Model)
+    planes = model.encode(torch.zeros(1, 3, 512, 512)).detach()
+    hints = planes.repeat(1, 2, 1, 1)
+
+    @torch.inference_mode()
+    def work() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            model.decode(planes, torch.ones(1), hints)
+
+    return work
+
+
+def log_as(what: str) -> Callable[[Row], None]:
+    def write(row: Row) -> None:
+        line = json.dumps({"what": what} | row)
+        print(line[:240], flush=True)
+        with LOG.open("a") as log:
+            log.write(line + "\n")
+
+    return write
+
+
+def read_log(what: str) -> list[Row]:
+    rows = [json.loads(line) for line in LOG.read_text().splitlines()] if LOG.exists() else []
+    return [row for row in rows if row["what"] == what]
+
+
+def measure(name: str, model: Model, shared: Path, lpips: Lpips) -> None:
+    """On the Kodak photographs' middles, in bfloat16, as the package runs its networks."""
+    paths = sorted((shared / "photos/kodak").glob("*.png"))
+    for step in STEPS:
+        sums: dict[str, float] = {}
+        for path in paths:
+            rgb = centre_crop(path)
+            decoded, bits = coded_picture(model, rgb, step)
+            for measured, value in (
+                ("bpp", bits / (rgb.shape[0] * rgb.shape[1])),
+                ("psnr", psnr(rgb, decoded)),
+                ("ssimulacra2", ssimulacra2(rgb, decoded)),
+                ("lpips", lpips(rgb, decoded)),
+            ):
+                sums[measured] = sums.get(measured, 0.0) + value
+        means = {measured: round(total / len(paths), 5) for measured, total in sums.items()}
+        log_as("measure")({"space": name, "step": step} | means)
+
+
+@torch.inference_mode()
+def coded_picture(
+    model: Model, rgb: NDArray[np.uint8], step: float
+) -> tuple[NDArray[np.uint8], float]:
+    """What the latents decode to after rounding, and the bits that an ideal coder takes."""
+    pixels = to_float(torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None])
+    steps = torch.full((1,), step)
+    with torch.autocast("cpu", torch.bfloat16):
+        latents = model.encode(pixels).float()
+    coded = torch.round(latents / step) * step
+    expected = model.expect(coded, steps)
+    with torch.autocast("cpu", torch.bfloat16):
+        picture = model.decode(coded, steps, expected.hints(coded, steps)).float()[0]
+    levels = ((picture + 1) * 127.5).round().clamp(0, 255).byte()
+    return levels.permute(1, 2, 0).numpy(), float(expected.bits(coded, steps).sum())
+
+
+def write_report() -> None:
+    """Of what the log holds."""
+    trained = {row["candidate"]: row for row in read_log("train")}
+    curves: dict[str, list[Row]] = {}
+    for row in read_log("measure"):
+        curves.setdefault(row["space"], []).append(row)
+    times = read_log("time")[-1]
+    anchor = next(iter(SPACES))
+
+    def change(name: str, measured: str) -> str:
+        of = [[(row["bpp"], row[measured]) for row in curves[each]] for each in (anchor, name)]
+        rate = delta_rate(of[0], of[1], low=LOW, high=HIGH)
+        return "–" if rate is None else f"{100 * rate:+.0f} %"
+
+    lines = [
+        "# What the shared latent space costs",
+        "",
+        "Written by `python -m training spaces` from `logs/spaces.jsonl`; how it is done is told",
+        "in `spaces.py`. Kodak's 24 photographs, their middles of 512 × 512 pixels, which were",
+        "neither trained nor tuned on: latents rounded, not refined, no guard; bits of an",
+        f"ideal coder. Bjøntegaard rates from {LOW} to {HIGH} bits a pixel; less is fewer bytes at",
+        "equal measure.",
+        "",
+        "| space | CPU s | steps | decode, first being 1 | numbers a pixel | PSNR | SSIMULACRA2 | "
+        "LPIPS |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in curves:
+        end, space = trained.get(name), SPACES.get(name, Space(4))
+        compute = f"{end['seconds']:.0f} | {end['step']:,}" if end else "– | –"
+        lines.append(
+            f"| {name} | {compute} | "
+            f"{times[name] / times[anchor]:.2f} | {space.channels / 64:.4g} | "
+            + " | ".join("–" if name == anchor else change(name, each) for each in MEASURES)
+            + " |"
+        )
+    lines += [
+        "",
+        "| space | step | bits a pixel | PSNR dB | SSIMULACRA2 | LPIPS |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {name} | {row['step']} | {row['bpp']:.4f} | {row['psnr']:.2f} | "
+        f"{row['ssimulacra2']:.1f} | {row['lpips']:.4f} |"
+        for name, rows in curves.items()
+        for row in rows
+    ]
+    TARGET.write_text("\n".join(lines) + "\n")
