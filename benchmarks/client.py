@@ -176,7 +176,9 @@ def make_files(paths: list[Path]) -> tuple[dict[str, bytes], list[Picture]]:
     files["/timed.limg"] = next(
         content
         for path, content in files.items()
-        if path.endswith(".limg") and codec.Latent.from_bytes(content).has_latents
+        if path.startswith("/pictures/")
+        and path.endswith(".limg")
+        and codec.Latent.from_bytes(content).has_latents
     )
     files["/timed.html"] = f"<!doctype html>{TIMED}".encode()
     files["/visited.html"] = f"<!doctype html>{LOADER}".encode()
@@ -434,8 +436,8 @@ def report(told: dict[str, Any]) -> str:
 
     lines = [
         f"{count} Kodak photographs in a grid, headless Chromium on {told['cores']} shared cores "
-        f"without a GPU; {told['repeats']} visits of each page. The decoder and its weights are "
-        f"{decoder / 1000:,.0f} KB by gzip, once.",
+        f"without a GPU; median of visits to each page: {told['repeats']}. The decoder and its "
+        f"weights are {decoder / 1000:,.0f} KB by gzip, once.",
         "",
         "| | network | | KB | of these blobs | AVIF being 1 | seconds to the last picture |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -448,7 +450,7 @@ def report(told: dict[str, Any]) -> str:
         )
     lines += [
         "",
-        "| | a picture's AVIF, KB | what the page chooses | pictures until the decoder is paid |",
+        "| | a picture's AVIF, KB | what the page chooses, KB | pictures until the decoder is paid |",
     ]
     lines.append("| --- | --- | --- | --- |")
     network = rows[0]["network"]
