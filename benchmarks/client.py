@@ -450,7 +450,7 @@ def report(told: dict[str, Any]) -> str:
         )
     lines += [
         "",
-        "| | a picture's AVIF, KB | what the page chooses, KB | pictures until the decoder is paid |",
+        "| | a picture's AVIF, KB | what the page chooses, KB | pictures until it is paid |",
     ]
     lines.append("| --- | --- | --- | --- |")
     network = rows[0]["network"]
