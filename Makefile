@@ -18,8 +18,10 @@ PYTEST_ARGS ?=
 BENCHMARK_ARGS ?=
 
 python := $(VENV)/bin/python
-# A process for each core, each with a core's threads; what a module's tests share they share.
-pytest := OMP_NUM_THREADS=1 $(python) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+# A process more than there are cores, for many tests wait; what a module's tests share they share.
+processes := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+pytest := OMP_NUM_THREADS=1 $(python) -m pytest --numprocesses $(processes) --dist loadfile \
+	--no-loadscope-reorder
 pip_install := $(python) -m pip install --disable-pip-version-check
 demo_installed := $(VENV)/.demo-installed
 dev_installed := $(VENV)/.dev-installed
