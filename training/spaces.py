@@ -46,7 +46,7 @@ MEASURES = ("psnr", "ssimulacra2", "lpips")
 LOW, HIGH = 0.04, 0.2
 """Bits a pixel that curves are compared between."""
 
-SECONDS = 600.0
+SECONDS = 420.0
 """Of CPU time, for each."""
 LEARNING_RATE = 3e-4
 PRIOR_TIMES = 8.0
