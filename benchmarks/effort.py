@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from django_latentimg import codec
-from training.data import is_held_out
+from training.data import HOLD_OUT
 
 from .lite_model import RESULTS
 from .metrics import Lpips, psnr, ssimulacra2
@@ -32,7 +32,7 @@ def main() -> None:
 
     lpips = Lpips(given.shared / "metrics/lpips_squeeze")
     paths = sorted(given.folder.glob("*.webp"))
-    held_out = [path for index, path in enumerate(paths) if is_held_out(index)]
+    held_out = paths[::HOLD_OUT]
     rows: list[dict[str, str | int | float]] = []
     for path in held_out[:: given.every]:
         with Image.open(path) as opened:
