@@ -289,11 +289,9 @@ def compare_spaces(shared: Path, corpus: Path, runs: Path, lpips: Path) -> None:
     take_turns(searches, log_as("train"))
     models: dict[str, nn.Module] = {name: run.trained() for name, run in searches.items()}
     models[BUNDLED] = Model(Space(4))
-    known = {row["space"] for row in read_log("measure")}
     for name, model in models.items():
         assert isinstance(model, Model)
-        if name not in known:
-            measure(name, model, shared, material.lpips)
+        measure(name, model, shared, material.lpips)
     if not read_log("time"):
         times = fastest({name: decoding(model) for name, model in models.items()})
         log_as("time")({name: round(milliseconds, 1) for name, milliseconds in times.items()})
@@ -332,7 +330,8 @@ def read_log(what: str) -> list[Row]:
 def measure(name: str, model: Model, shared: Path, lpips: Lpips) -> None:
     """On the Kodak photographs' middles, in bfloat16, as the package runs its networks."""
     paths = sorted((shared / "photos/kodak").glob("*.png"))
-    for step in STEPS:
+    known = {row["step"] for row in read_log("measure") if row["space"] == name}
+    for step in sorted(set(STEPS) - known):
         sums: dict[str, float] = {}
         for path in paths:
             rgb = centre_crop(path)
