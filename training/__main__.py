@@ -29,6 +29,7 @@ def main() -> None:
     own = commands.add_parser("adapt", help="train further on photographs of your own, in one go")
     own.add_argument("photos", type=Path, help="a folder of pictures")
     commands.add_parser("ladder", help="measure every version of the bundled weights")
+    commands.add_parser("plot", help="draw the logs of the runs")
     commands.add_parser("graphs", help="write the bundled decoder's graphs for onnxruntime")
     commands.add_parser("browser", help="write the prior and the decoder for browsers")
     validate = commands.add_parser("validate", help="measure a run on held-out photographs")
@@ -61,6 +62,11 @@ def main() -> None:
         from .legibility import legibility
 
         legibility()
+        return
+    if arguments.command == "plot":
+        from .plot import plot
+
+        plot()
         return
     if arguments.command == "graphs":
         from .graphs import export_graphs
