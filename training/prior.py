@@ -21,7 +21,7 @@ from django_latentimg.codec import prior
 from django_latentimg.codec.models import load_model
 from django_latentimg.codec.quantize import FINENESSES, quantise, step_of
 from django_latentimg.codec.rangecoder import TOTAL
-from django_latentimg.codec.rate import neighbours
+from django_latentimg.codec.rate import OCTAVES_PER_STEP_INPUT, Expectation, neighbours
 from django_latentimg.codec.refine import refine
 
 from .data import split
@@ -68,8 +68,8 @@ class PriorNetwork(nn.Module):
     mask: Tensor
 
     def forward(self, context: Tensor, here: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-        """``context`` (48, n), ``here`` (4, n), ``step`` (n,): (4, n) expected values in latents,
-        and (4, n) logarithms to base 2 of the spread in symbols."""
+        """``context`` (12 C, n), ``here`` (C, n), ``step`` (n,): (C, n) expected values in latents,
+        and (C, n) logarithms to base 2 of the spread in symbols."""
         layer = self.context @ context + self.bias[:, None] + self.step[:, None] * step
         layer = layer.view(*self.known.shape[:2], -1) + (self.known * self.mask) @ here[:-1]
         hidden = F.relu(layer[:, :-2])
@@ -77,12 +77,17 @@ class PriorNetwork(nn.Module):
         outputs = torch.bmm(self.output, hidden) + layer[:, -2:]
         return outputs[:, 0], outputs[:, 1]
 
-
-def bits(symbols: Tensor, expected: Tensor, spread: Tensor) -> Tensor:
-    """Code length of each symbol under a discretised logistic distribution."""
-    upper = torch.sigmoid((symbols + 0.5 - expected) / spread)
-    lower = torch.sigmoid((symbols - 0.5 - expected) / spread)
-    return -torch.log2((upper - lower).clamp_min(2.0**-prior.ESCAPE_BITS))
+    def expect(self, latents: Tensor, steps: Tensor) -> Expectation:
+        """As ``Expecter``: dequantised latents (N, C, h, w), the quantiser's steps (N,)."""
+        count, channels, height, width = latents.shape
+        here = latents.transpose(0, 1).reshape(channels, -1)
+        told = torch.log2(steps / 0.5) / OCTAVES_PER_STEP_INPUT
+        mean, octave = (
+            each.view(channels, count, height, width).transpose(0, 1)
+            for each in self(neighbours(latents), here, told.repeat_interleave(height * width))
+        )
+        limits = prior.SMALLEST_OCTAVE, prior.LARGEST_OCTAVE
+        return Expectation(mean, torch.exp2(octave.clamp(*limits)))
 
 
 Refined = tuple[NDArray[np.float16], NDArray[np.int64]]
@@ -114,15 +119,10 @@ def train_network(
         drawn = torch.from_numpy(np.concatenate([latents[plain], refined[0][chosen]])).float()
         any_step = low * (high / low) ** random.random(BATCH - count)
         own_step = [step_of(fineness) for fineness in refined[1][chosen].tolist()]
-        steps = torch.from_numpy(np.concatenate([any_step, own_step])).float().view(-1, 1, 1, 1)
-        symbols = torch.round(drawn / steps)
-        known = symbols * steps
-        pixels = drawn.shape[2] * drawn.shape[3]
-        step = (torch.log2(steps / 0.5) * 25 / 32).flatten().repeat_interleave(pixels)
-        here = known.permute(1, 0, 2, 3).reshape(prior.CHANNELS, -1)
-        expected, spread = network(neighbours(known), here, step)
-        each = steps.flatten().repeat_interleave(pixels)
-        loss = bits(here / each, expected / each, torch.exp2(spread.clamp(-6, 6))).mean()
+        steps = torch.from_numpy(np.concatenate([any_step, own_step])).float()
+        each = steps.view(-1, 1, 1, 1)
+        known = torch.round(drawn / each) * each
+        loss = network.expect(known, steps).bits(known, steps).mean()
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from django_latentimg.codec import prior
 from django_latentimg.codec.quantize import step_of
-from django_latentimg.codec.rate import OCTAVES_PER_STEP_INPUT, Expecter, neighbours
+from django_latentimg.codec.rate import Expecter
 
 from .candidates import PRIORS
 from .data import split
-from .prior import PriorNetwork, Refined, bits, to_integers, train_network
+from .prior import PriorNetwork, Refined, to_integers, train_network
 from .search import SEED, fastest, logger, read_log
+from .train import Expect
 
 SECONDS = 50.0
 """Of CPU time, for each."""
@@ -36,11 +37,13 @@ UNREFINED: Refined = np.empty((0, 4, 40, 40), np.float16), np.empty(0, np.int64)
 
 def search_priors(corpus: Path) -> None:
     """Train those that the log lacks, and price all latents that were held out."""
+    done = {row["candidate"] for row in read_log("prior", "measure")}
+    if done == {*PRIORS, "bundled"}:
+        return
     latents = np.load(corpus / "latents.npy", mmap_mode="r")
     training, held_out = split(corpus)
     chosen = np.random.default_rng(SEED).choice(training, PHOTOGRAPHS, replace=False)
     drawn, wanted = latents[np.sort(chosen)], torch.from_numpy(latents[held_out]).float()
-    done = {row["candidate"] for row in read_log("prior", "measure")}
     log_times()
     for name, units in PRIORS.items():
         if name in done:
@@ -81,25 +84,17 @@ Price = Callable[[Tensor, float], Tensor]
 
 
 def network_bits(network: PriorNetwork) -> Price:
-    def bits_of(known: Tensor, step: float) -> Tensor:
-        count, channels, height, width = known.shape
-        here = known.transpose(0, 1).reshape(channels, -1)
-        told = np.log2(step / 0.5) / OCTAVES_PER_STEP_INPUT
-        expected, spread = network(
-            neighbours(known), here, torch.full((here.shape[1],), float(told))
-        )
-        each = bits(here / step, expected / step, torch.exp2(spread.clamp(-6, 6)))
-        return each.view(channels, count, height, width).transpose(0, 1)
-
-    return bits_of
+    return bits_with(network.expect)
 
 
 def bundled_bits() -> Price:
-    expecter = Expecter(torch.device("cpu"))
+    return bits_with(Expecter(torch.device("cpu")))
 
+
+def bits_with(expect: Expect) -> Price:
     def bits_of(known: Tensor, step: float) -> Tensor:
         steps = torch.full((len(known),), step)
-        return expecter(known, steps).bits(known, steps)
+        return expect(known, steps).bits(known, steps)
 
     return bits_of
 

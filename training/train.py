@@ -11,6 +11,7 @@ import json
 import time
 import tomllib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from django_latentimg.codec.distortion import pixel_loss, structure_loss, texture_loss
 from django_latentimg.codec.lite import SCALES, LiteDecoder, LiteEncoder
 from django_latentimg.codec.models import LITE_FOLDER
-from django_latentimg.codec.rate import Expecter
+from django_latentimg.codec.rate import Expectation, Expecter
 
 from .data import Crops
 from .perceptual import Perceptual
@@ -120,15 +121,19 @@ class Coded(NamedTuple):
     """Of a symbol, mean over each picture: float (N,)."""
 
 
+Expect = Callable[[Tensor, Tensor], Expectation]
+"""Of dequantised latents (N, C, h, w) and steps (N,): ``Expecter``, or a prior in training."""
+
+
 def through_quantiser(
     latents: Tensor,
-    expecter: Expecter,
+    expect: Expect,
     random: torch.Generator,
     *,
     clean_share: float,
     step_range: tuple[float, float],
 ) -> Coded:
-    """Latents, float (N, 4, h, w), at random steps; share and range are those of ``Config``."""
+    """Latents, float (N, C, h, w), at random steps; share and range are those of ``Config``."""
     low, high = (torch.tensor(bound).log() for bound in step_range)
     steps = torch.exp(low + (high - low) * torch.rand(len(latents), generator=random))
     clean = torch.rand(len(latents), generator=random) < clean_share
@@ -138,7 +143,7 @@ def through_quantiser(
         clean.view(-1, 1, 1, 1), latents, quantise(latents, steps, noisy, random)
     )
     with torch.autocast(latents.device.type, enabled=False):
-        expected = expecter(quantised, steps)
+        expected = expect(quantised, steps)
         bits = expected.bits(quantised, steps).mean((1, 2, 3))
         hints = expected.hints(quantised, steps).detach() * ~clean.view(-1, 1, 1, 1)
     return Coded(quantised, steps * ~clean, hints, bits)

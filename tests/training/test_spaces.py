@@ -41,7 +41,7 @@ def test_model__prices_the_first_channels_as_the_bundled_prior(name):
     random = torch.Generator().manual_seed(0)
     latents = torch.randn(2, SPACES[name].channels, 6, 5, generator=random)
     with torch.inference_mode():
-        found = model.expect(latents, steps)
+        found = model.prior.expect(latents, steps)
         expected = Expecter(CPU)(latents[:, :4], steps)
     assert torch.allclose(found.mean[:, :4], expected.mean, atol=1e-5)
     assert torch.allclose(found.spread[:, :4], expected.spread, atol=1e-5)
@@ -74,18 +74,23 @@ def test_search__trains_networks_and_prior(name, corpus, tmp_path, monkeypatch):
 
 
 def test_report__of_spaces_compares_curves_with_the_first(tmp_path, monkeypatch):
-    monkeypatch.setattr(spaces, "LOG", tmp_path / "spaces.jsonl")
+    monkeypatch.setattr(search, "LOG", tmp_path / "search.jsonl")
     monkeypatch.setattr(spaces, "TARGET", tmp_path / "SPACES.md")
-    for number, name in enumerate(SPACES):
-        spaces.log_as("train")({"candidate": name, "seconds": 60.0, "step": 10})
+    for number, name in enumerate((*SPACES, spaces.BUNDLED)):
+        search.logger("space", "train")({"candidate": name, "seconds": 60.0, "step": 10})
         for place, step in enumerate(spaces.STEPS):
             bpp = 0.18 / (place + 1)
             measures = {"psnr": 30.0 - place, "ssimulacra2": 50.0 - place, "lpips": 0.1 + place}
             # Each takes a tenth fewer bits than the one before.
-            row = {"space": name, "step": step, "bpp": bpp * 0.9**number}
-            spaces.log_as("measure")(row | measures)
-    spaces.log_as("time")(dict.fromkeys(SPACES, 80.0))
+            row = {"candidate": name, "step": step, "bpp": bpp * 0.9**number}
+            search.logger("space", "measure")(row | measures)
+        search.logger("space", "time")({"candidate": name, "milliseconds": 80.0})
+        row = {"candidate": name, "bits": [2.0] * 4 + [0.0], "spread": [1.0] * 4 + [0.1]}
+        search.logger("space", "channels")(row)
     spaces.write_report()
     rows = (tmp_path / "SPACES.md").read_text().splitlines()
-    assert "| 4 at 1/8 | 60 | 10 | 1.00 | 0.0625 | -10 % | -10 % | -10 % |" in rows
-    assert "| Stable Diffusion's | 60 | 10 | 1.00 | 0.0625 | – | – | – |" in rows
+    changes = " | ".join(["-10 % / +88 %"] * 3)
+    assert f"| 4 at 1/8 | 60 | 10 | 1.00 | 0.0625 | {changes} |" in rows
+    changes = " | ".join(["– / +109 %"] * 3)
+    assert f"| Stable Diffusion's | 60 | 10 | 1.00 | 0.0625 | {changes} |" in rows
+    assert "| 4 at 1/8 | 1.00 | 0.10 | 2.00 | 0.00 |" in rows
