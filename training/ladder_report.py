@@ -28,6 +28,8 @@ EQUAL_RATE = 0.125
 """Bits per pixel: 4,096 bytes for 512 × 512 pixels."""
 CORES = 2
 KODAK = 24
+MIN_POINTS = 3
+"""Versions that a slope is drawn through."""
 
 Row = dict[str, str]
 
@@ -56,6 +58,9 @@ most: of the run itself / with all before it. Decode: the processor's time for a
 thread; the median.
 
 {ladder}{missing}
+## What more compute would buy
+
+{slope}
 ## Five steps
 
 {steps}
@@ -76,6 +81,14 @@ chelsea (Stéfan van der Walt, CC0), coffee (Rachel Michetti, CC0), rocket (Spac
 public domain).
 
 ![The source, and what each version made of it](../docs/images/{picture})
+"""
+
+SLOPE = """Of the figures at equal bytes: a straight line through {points} versions, {low} to {high}
+core-hours, over the logarithm of all core-hours spent. They have the same networks for the whole
+picture; that of the small heads alone, which leaves it as it is, is not among them. Each was
+trained with other weights of the loss, so this is a direction more than a law: two doublings are
+far outside the points.
+
 """
 
 
@@ -104,6 +117,7 @@ def report(names: dict[str, str], rows: list[Row], strips: dict[str, Image.Image
             picture=PICTURE.name,
             ladder=ladder_table(names, rows, notes),
             missing="".join(f"\n{line}" for line in missing),
+            slope=slope(names, rows, notes),
             steps=steps_table(names, rows),
             small=small_table(names, rows),
             why="".join(f"- **{names[w]}**: {notes.get(w, {}).get('why', '?')}\n" for w in names),
@@ -144,17 +158,54 @@ def ladder_table(names: dict[str, str], rows: list[Row], notes: dict[str, Any]) 
     for weights, name in names.items():
         note = notes.get(weights, {})
         of_version = [row for row in rows if row["weights"] == weights]
-        hours = core_hours(list(names)[: list(names).index(weights) + 1], notes)
-        cells = [name, note.get("run", "?"), note.get("crops", "?"), hours]
-        steps = by_step(of_version)
-        rates = np.log([mean(at_step, "bpp") for at_step in steps])
-        for measure, (_, form) in MEASURES.items():
-            values = [mean(at_step, measure) for at_step in steps]
-            cells.append(written(float(np.interp(np.log(EQUAL_RATE), rates, values)), form))
+        hours = core_hours(up_to(weights, names), notes)
+        cells = [name, note.get("run", "?"), note.get("crops", "?")]
+        cells.append(" / ".join(f"{each:.1f}" for each in hours) if hours else "?")
+        at_rate = at_equal_rate(of_version)
+        cells += [written(at_rate[each], form) for each, (_, form) in MEASURES.items()]
         ratios = [float(row["decode"]) for row in of_version if row["decode"]]
         lines.append([*cells, f"{np.median(ratios):.0f} ×"])
     head = ["version", "run", "steps × crops", "core-hours"]
     return table([*head, *(title for title, _ in MEASURES.values()), "decode"], lines)
+
+
+def up_to(weights: str, names: dict[str, str]) -> list[str]:
+    """This version and those before it."""
+    versions = list(names)
+    return versions[: versions.index(weights) + 1]
+
+
+def at_equal_rate(of_version: list[Row]) -> dict[str, float]:
+    """Each measure at ``EQUAL_RATE``."""
+    steps = by_step(of_version)
+    rates = np.log([mean(at_step, "bpp") for at_step in steps])
+    return {
+        measure: float(
+            np.interp(np.log(EQUAL_RATE), rates, [mean(at_step, measure) for at_step in steps])
+        )
+        for measure in MEASURES
+    }
+
+
+def slope(names: dict[str, str], rows: list[Row], notes: dict[str, Any]) -> str:
+    """Of the versions that differ by training alone: what a doubling of the compute changes."""
+    hours, values = [], []
+    for weights in names:
+        spent = core_hours(up_to(weights, names), notes)
+        if notes.get(weights, {}).get("on_slope") and spent:
+            hours.append(spent[1])
+            values.append(at_equal_rate([row for row in rows if row["weights"] == weights]))
+    if len(hours) < MIN_POINTS:
+        return f"Not to be said from fewer than {MIN_POINTS} versions that differ by it alone.\n"
+    doublings = np.log2(np.array(hours) / hours[-1])
+    each, later = ["for each doubling"], [f"at {4 * hours[-1]:.0f} core-hours, if it goes on so"]
+    for measure, (_, form) in MEASURES.items():
+        gain, now = np.polyfit(doublings, [point[measure] for point in values], 1)
+        each.append(written(float(gain), f"+{form}"))
+        later.append(written(float(now + 2 * gain), form))
+    return SLOPE.format(
+        points=len(hours), low=f"{hours[0]:.1f}", high=f"{hours[-1]:.1f}"
+    ) + table(["", *(title for title, _ in MEASURES.values())], [each, later])
 
 
 def by_step(rows: list[Row]) -> list[list[Row]]:
@@ -163,21 +214,23 @@ def by_step(rows: list[Row]) -> list[list[Row]]:
     return [[row for row in rows if row["fineness"] == str(each)] for each in finenesses]
 
 
-def core_hours(weights: list[str], notes: dict[str, Any]) -> str:
-    """Of the last of these versions / of all; a run's log that two versions share counts once."""
+def core_hours(weights: list[str], notes: dict[str, Any]) -> tuple[float, float] | None:
+    """Of the last of these versions, and of all; a run's log that two versions share counts once.
+
+    None where one of them has no log.
+    """
     seconds: dict[str, float] = {}
     before = 0.0
     for each in weights:
         before = sum(seconds.values())
         note = notes.get(each, {})
         if "log" not in note:
-            return "?"
+            return None
         logged = [json.loads(line) for line in (LOGS / note["log"]).read_text().splitlines()]
         until = note.get("until", logged[-1]["step"])
         seconds[note["log"]] = next(row["seconds"] for row in logged if row["step"] == until)
     total = sum(seconds.values())
-    own, all_of_them = (CORES * value / 3600 for value in (total - before, total))
-    return f"{own:.1f} / {all_of_them:.1f}"
+    return CORES * (total - before) / 3600, CORES * total / 3600
 
 
 def steps_table(names: dict[str, str], rows: list[Row]) -> str:

@@ -103,7 +103,8 @@ BUNDLED = "bundled, as all begin"
 class Model(nn.Module):
     """Encoder, decoder and prior of one space, at first what the bundled ones compute."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, pictures: Tensor | None = None) -> None:
+        """``pictures``, float (N, 3, H, W) in [-1, 1], tell how large the encoder's features are."""
         super().__init__()
         self.space, channels = space, space.channels
         bundled = load_networks(LITE_FOLDER)
@@ -114,6 +115,8 @@ class Model(nn.Module):
         for name in ("small_trunk", "eighth_head", "quarter_head", "half_head"):
             delattr(self.decoder, name)
         self.encoder.layers[-1] = wider_exit(encoder.layers[-1], channels)
+        if pictures is not None:
+            self.give_spread(pictures)
         self.decoder.enter = wider_entrance(decoder.enter, channels)
         planes = channels * 4 if space.sixteenth else channels
         if space.sixteenth:
@@ -121,6 +124,19 @@ class Model(nn.Module):
         self.prior = PriorNetwork(HIDDEN, planes)
         if not space.sixteenth:
             take_bundled_prior(self.prior)
+
+    @torch.no_grad()
+    def give_spread(self, pictures: Tensor) -> None:
+        """Additional channels begin with mean 0 and spread 1: else rounding leaves nothing of them,
+        and they are given up before they are read."""
+        exit_layer = self.encoder.layers[-1]
+        assert isinstance(exit_layer, nn.Conv2d)
+        assert exit_layer.bias is not None
+        latents = self.encoder(pictures)
+        means, spreads = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+        added = slice(HINTS // 2, None)
+        exit_layer.weight[added] /= spreads[added].view(-1, 1, 1, 1)
+        exit_layer.bias[added] = (exit_layer.bias[added] - means[added]) / spreads[added]
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Float (N, 3, H, W) in [-1, 1] -> (N, C, H/8, W/8) or (N, 4C, H/16, W/16)."""
@@ -198,7 +214,7 @@ class SpaceSearch(Search):
 
     def __init__(self, space: Space, material: Material, teacher: Taesd, folder: Path) -> None:
         self.space, self.teacher = space, teacher
-        candidate = Candidate("", "", partial(Model, space), SEED)
+        candidate = Candidate("", "", partial(Model, space, material.crops.at(0)[0]), SEED)
         super().__init__(candidate, material, folder, SECONDS)
 
     def groups(self, networks: nn.Module) -> list[Row]:

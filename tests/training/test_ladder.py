@@ -89,3 +89,28 @@ def test_report__says_what_was_measured_and_why(tmp_path, monkeypatch):
     assert "Of not committed: the trial's log was not kept" in text
     assert "- **not committed**: Better everywhere." in text
     assert (tmp_path / "ladder.webp").stat().st_size <= ladder_report.LARGEST_PICTURE
+
+
+def test_report__tells_what_a_doubling_of_the_compute_bought(tmp_path, monkeypatch):
+    log = [{"step": step, "seconds": 18 * step} for step in (50, 100, 200, 400)]
+    (tmp_path / "one.jsonl").write_text("\n".join(json.dumps(row) for row in log))
+    monkeypatch.setattr(ladder_report, "LOGS", tmp_path)
+    notes = {
+        f"weights {step}": {"log": "one.jsonl", "until": step, "on_slope": step != 200}
+        for step in (50, 100, 200, 400)
+    }
+    names = {weights: weights for weights in notes}
+    # A unit for each doubling from the first to the last; the one between is not on the line.
+    measured = [
+        row
+        for weights, better in zip(names, (0, 1, 70, 3), strict=True)
+        for row in rows(weights, better)
+    ]
+    each, later = ladder_report.slope(names, measured, notes).splitlines()[-2:]
+    assert each.startswith("| for each doubling | +1.00 | +1.0 | +1.000 |")
+    now = ladder_report.at_equal_rate(rows("", 3))["psnr"]
+    assert later.startswith(f"| at 16 core-hours, if it goes on so | {now + 2:.2f} |")
+
+
+def test_report__draws_no_slope_through_two_versions():
+    assert "fewer than 3" in ladder_report.slope({}, [], {})
