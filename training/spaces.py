@@ -104,7 +104,7 @@ class Model(nn.Module):
     """Encoder, decoder and prior of one space, at first what the bundled ones compute."""
 
     def __init__(self, space: Space, pictures: Tensor | None = None) -> None:
-        """``pictures``, float (N, 3, H, W) in [-1, 1], tell how large the encoder's features are."""
+        """``pictures``, float (N, 3, H, W) in [-1, 1], tell how large the features are."""
         super().__init__()
         self.space, channels = space, space.channels
         bundled = load_networks(LITE_FOLDER)
