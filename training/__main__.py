@@ -22,7 +22,8 @@ def main() -> None:
     commands.add_parser("perceive", help="fit the guard's perceptual distance to LPIPS")
     commands.add_parser("legibility", help="how true text must stay, for the guard's floors")
     commands.add_parser("search", help="compare architectures on equal compute, or go on")
-    commands.add_parser("spaces", help="what the shared latent space costs")
+    spaces = commands.add_parser("spaces", help="what the shared latent space costs")
+    spaces.add_argument("names", nargs="*", help="which of them; all where none is named")
     commands.add_parser("denoise", help="train the bundled denoiser, or go on; write it")
     export = commands.add_parser("export", help="write the bundled model from a run")
     export.add_argument("config", type=Path)
@@ -102,7 +103,7 @@ def main() -> None:
     if arguments.command == "spaces":
         from .spaces import compare_spaces
 
-        compare_spaces(arguments.shared, corpus, arguments.runs, lpips)
+        compare_spaces(arguments.shared, corpus, arguments.runs, lpips, arguments.names)
         return
     if arguments.command == "denoise":
         from .denoise import train_denoiser

@@ -203,9 +203,9 @@ def slope(names: dict[str, str], rows: list[Row], notes: dict[str, Any]) -> str:
         gain, now = np.polyfit(doublings, [point[measure] for point in values], 1)
         each.append(written(float(gain), f"+{form}"))
         later.append(written(float(now + 2 * gain), form))
-    return SLOPE.format(
-        points=len(hours), low=f"{hours[0]:.1f}", high=f"{hours[-1]:.1f}"
-    ) + table(["", *(title for title, _ in MEASURES.values())], [each, later])
+    return SLOPE.format(points=len(hours), low=f"{hours[0]:.1f}", high=f"{hours[-1]:.1f}") + table(
+        ["", *(title for title, _ in MEASURES.values())], [each, later]
+    )
 
 
 def by_step(rows: list[Row]) -> list[list[Row]]:

@@ -9,7 +9,15 @@ from django_latentimg.codec.rate import Expecter
 from tests.conftest import picture, shared
 from training import search, spaces
 from training.search import CPU, Material
-from training.spaces import SPACES, Model, SpaceSearch, coded_picture
+from training.spaces import (
+    SPACES,
+    Model,
+    Space,
+    SpaceSearch,
+    coded_picture,
+    compare_spaces,
+    folder_of,
+)
 from training.taesd import Taesd
 
 
@@ -33,6 +41,19 @@ def test_model__begins_as_the_bundled_one(name, rgb):
     assert np.abs(found - expected.astype(float)).mean() < 0.6
     _, bits = coded_picture(model, rgb, step)
     assert bits > 0
+
+
+def test_model__gives_additional_channels_a_spread_that_rounding_leaves_something_of():
+    random = torch.Generator().manual_seed(0)
+    pictures = torch.rand(2, 3, 64, 64, generator=random) * 2 - 1
+    model = Model(Space(12), pictures)
+    with torch.inference_mode():
+        latents = model.encode(pictures)
+        first = Model(Space(4)).encode(pictures)
+    assert torch.equal(latents[:, :4], first)
+    added = latents[:, 4:]
+    assert torch.allclose(added.mean((0, 2, 3)), torch.zeros(8), atol=1e-4)
+    assert torch.allclose(added.std((0, 2, 3)), torch.ones(8), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["4 at 1/8", "12 at 1/8"])
@@ -73,10 +94,16 @@ def test_search__trains_networks_and_prior(name, corpus, tmp_path, monkeypatch):
     assert again.price() == pytest.approx(run.price())
 
 
-def test_report__of_spaces_compares_curves_with_the_first(tmp_path, monkeypatch):
+@pytest.fixture
+def report(tmp_path, monkeypatch):
+    """Where it goes; it is of a log that nothing has written to yet."""
     monkeypatch.setattr(search, "LOG", tmp_path / "search.jsonl")
     monkeypatch.setattr(spaces, "TARGET", tmp_path / "SPACES.md")
-    for number, name in enumerate((*SPACES, spaces.BUNDLED)):
+    return tmp_path / "SPACES.md"
+
+
+def measured(*names: str) -> None:
+    for number, name in enumerate(names):
         search.logger("space", "train")({"candidate": name, "seconds": 60.0, "step": 10})
         for place, step in enumerate(spaces.STEPS):
             bpp = 0.18 / (place + 1)
@@ -87,10 +114,31 @@ def test_report__of_spaces_compares_curves_with_the_first(tmp_path, monkeypatch)
         search.logger("space", "time")({"candidate": name, "milliseconds": 80.0})
         row = {"candidate": name, "bits": [2.0] * 4 + [0.0], "spread": [1.0] * 4 + [0.1]}
         search.logger("space", "channels")(row)
+
+
+def test_report__of_spaces_compares_curves_with_the_first(report):
+    measured("Stable Diffusion's", "4 at 1/8", spaces.BUNDLED)
     spaces.write_report()
-    rows = (tmp_path / "SPACES.md").read_text().splitlines()
-    changes = " | ".join(["-10 % / +88 %"] * 3)
+    rows = report.read_text().splitlines()
+    changes = " | ".join(["-10 % / +11 %"] * 3)
     assert f"| 4 at 1/8 | 60 | 10 | 1.00 | 0.0625 | {changes} |" in rows
-    changes = " | ".join(["– / +109 %"] * 3)
+    changes = " | ".join(["– / +23 %"] * 3)
     assert f"| Stable Diffusion's | 60 | 10 | 1.00 | 0.0625 | {changes} |" in rows
     assert "| 4 at 1/8 | 1.00 | 0.10 | 2.00 | 0.00 |" in rows
+
+
+def test_spaces__that_were_measured_are_not_trained_again(report, tmp_path, monkeypatch):
+    measured("Stable Diffusion's", "4 at 1/8", spaces.BUNDLED)
+    before = search.LOG.read_text()
+    nowhere = tmp_path / "nowhere"
+    compare_spaces(nowhere, nowhere, nowhere, nowhere, ["4 at 1/8"])
+    assert search.LOG.read_text() == before
+    assert "| 4 at 1/8 | 60 | 10 |" in report.read_text()
+    with pytest.raises(FileNotFoundError):
+        compare_spaces(nowhere, nowhere, nowhere, nowhere, ["8 at 1/8"])
+
+
+def test_runs__of_spaces_have_folders_of_their_own():
+    folders = {folder_of(name) for name in SPACES}
+    assert len(folders) == len(SPACES)
+    assert folder_of("8 at 1/8, longer") == "space-8-at-1-8-longer"
