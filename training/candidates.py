@@ -222,6 +222,8 @@ class Candidate:
     build: Callable[[], nn.Module]
     seed: int = 1
     """Of the random weights it begins with."""
+    times: float = 1.0
+    """How many times the seconds of the others it trains."""
 
 
 def decoder(
@@ -231,10 +233,10 @@ def decoder(
     block: Callable[[int], nn.Module] = Residual,
     kind: type[Decoder] = Decoder,
     seed: int = 1,
+    times: float = 1.0,
 ) -> Candidate:
-    return Candidate(
-        description, sizes_of(widths, depths), partial(kind, widths, depths, block), seed
-    )
+    build = partial(kind, widths, depths, block)
+    return Candidate(description, sizes_of(widths, depths), build, seed, times)
 
 
 def encoder(description: str, widths: Sizes = WIDTHS, depths: Sizes = ENCODER_DEPTHS) -> Candidate:
@@ -259,6 +261,15 @@ DECODERS = {
         "step and hints as feature modulation", depths=(3, 2, 1), kind=ModulatedDecoder
     ),
 }
+
+DOUBLE: Sizes = (256, 128, 64)
+
+LARGER = {
+    "shipped": decoder("as it is"),
+    "double": decoder("twice the channels", DOUBLE),
+    "double, longer": decoder("the same with three times the seconds", DOUBLE, times=3),
+}
+"""What a profile for sites with a GPU might be; not of equal time."""
 
 ENCODERS = {
     "shipped": encoder("as it is"),

@@ -25,7 +25,7 @@ from django_latentimg.codec.models import LITE_FOLDER, LiteModel
 from django_latentimg.codec.rate import Expecter
 
 from .browser import round_weights
-from .candidates import DECODERS, ENCODERS, Candidate, Decoder, merged
+from .candidates import DECODERS, ENCODERS, LARGER, Candidate, Decoder, merged
 from .data import Crops
 from .perceptual import Perceptual
 from .train import Run, log_error, place, through_quantiser
@@ -35,8 +35,8 @@ LOG = Path(__file__).parent / "logs" / "search.jsonl"
 CPU = torch.device("cpu")
 SEED = 20231
 BATCH, SIDE = 8, 128
-SECONDS = {"decoder": 110.0, "encoder": 70.0}
-"""Of CPU time, for each candidate."""
+SECONDS = {"decoder": 110.0, "encoder": 70.0, "larger": 110.0}
+"""Of CPU time, for each candidate, or once of its ``times``."""
 TURN = 10.0
 """CPU seconds after which the next candidate trains: what else the machine does slows all alike."""
 LEARNING_RATE = 1e-3
@@ -288,7 +288,11 @@ def search(corpus: Path, runs: Path, lpips: Path) -> None:
     from .search_report import write_report
 
     torch.set_num_threads(1)
-    networks = ("decoder", DECODERS, DecoderSearch), ("encoder", ENCODERS, EncoderSearch)
+    networks = (
+        ("decoder", DECODERS, DecoderSearch),
+        ("encoder", ENCODERS, EncoderSearch),
+        ("larger", LARGER, DecoderSearch),
+    )
     for kind, candidates, trainer in networks:
         if set(candidates) - {row["candidate"] for row in read_log(kind, "measure")}:
             search_networks(kind, candidates, trainer, corpus, runs, lpips)
@@ -323,8 +327,8 @@ def search_networks(
     runs: Path,
     lpips: Path,
 ) -> None:
-    """Time, train and measure; ``kind`` is ``decoder`` or ``encoder``."""
-    times = (decode_times if kind == "decoder" else encode_times)(candidates)
+    """Time, train and measure; ``kind`` is a key of ``SECONDS``."""
+    times = (encode_times if kind == "encoder" else decode_times)(candidates)
     for name, candidate in candidates.items():
         network = candidate.build()
         logger(kind, "time")(
@@ -339,21 +343,24 @@ def search_networks(
     logger(kind, "size")({"training": len(material.crops.training)})
     searches = {
         name: trainer(
-            candidate, material, runs / f"search-{kind}-{name.replace(' ', '-')}", SECONDS[kind]
+            candidate,
+            material,
+            runs / f"search-{kind}-{name.replace(' ', '-')}",
+            candidate.times * SECONDS[kind],
         )
         for name, candidate in candidates.items()
     }
     take_turns(searches, logger(kind, "train"))
     trained = {name: run.trained() for name, run in searches.items()}
-    if kind == "decoder":
-        measure_decoders(trained | {"bundled": material.bundled["decoder"]}, material)
-    else:
+    if kind == "encoder":
         measure_encoders(trained, material)
+    else:
+        measure_decoders(kind, trained | {"bundled": material.bundled["decoder"]}, material)
 
 
-def measure_decoders(networks: dict[str, nn.Module], material: Material) -> None:
+def measure_decoders(kind: str, networks: dict[str, nn.Module], material: Material) -> None:
     """With the teacher's latents."""
-    done = {(row["candidate"], row["weights"]) for row in read_log("decoder", "measure")}
+    done = {(row["candidate"], row["weights"]) for row in read_log(kind, "measure")}
     held_out = measured(material.crops.validation)
     latents = [material.crops.latents[index].astype(np.float32) for index in held_out]
     for weights, make in (("float", merged), ("int8", with_rounded_weights)):
@@ -361,7 +368,7 @@ def measure_decoders(networks: dict[str, nn.Module], material: Material) -> None
             if (name, weights) not in done:
                 model = as_model(decoder=make(network))
                 row = {"candidate": name, "weights": weights}
-                logger("decoder", "measure")(row | measure(model, material, latents))
+                logger(kind, "measure")(row | measure(model, material, latents))
 
 
 def measure_encoders(networks: dict[str, nn.Module], material: Material) -> None:

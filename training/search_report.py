@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from .candidates import DECODERS, ENCODERS, PRIORS, Candidate
+from .candidates import DECODERS, ENCODERS, LARGER, PRIORS, Candidate
 from .search import BATCH, MEASURED, SIDE, STEPS, read_log
 from .search_priors import PHOTOGRAPHS
 from .search_priors import STEPS as PRICED_STEPS
@@ -24,6 +24,8 @@ def write_report() -> None:
         parts += [encoder_introduction(), *network_parts("encoder", ENCODERS)]
     if read_log("prior", "measure"):
         parts += [PRIOR_INTRODUCTION, prior_table()]
+    if read_log("larger", "measure"):
+        parts += [LARGER_INTRODUCTION, *network_parts("larger", LARGER)]
     TARGET.write_text("\n".join([*parts, FINDINGS]).rstrip() + "\n")
 
 
@@ -54,10 +56,11 @@ def trained_on(kind: str) -> int:
 
 def compute() -> str:
     parts = []
-    for kind in ("decoder", "encoder", "prior"):
+    for kind in ("decoder", "encoder", "prior", "larger"):
         if trained := last_rows(kind):
             hours = sum(row["seconds"] for row in trained.values()) / 3600
-            parts.append(f"{hours:.2f} core-hours for {len(trained)} {kind}s")
+            what = "larger decoders" if kind == "larger" else f"{kind}s"
+            parts.append(f"{hours:.2f} core-hours for {len(trained)} {what}")
     return ", ".join(parts)
 
 
@@ -214,6 +217,14 @@ seconds on TAESD's latents of {PHOTOGRAPHS:,} photographs, in floats; bits of a 
 photographs that were held out. Milliseconds: of the integer network while a picture of 512×512
 pixels is decoded, without the range coder. The bundled prior trained longer, also on our own
 encoder's latents.
+"""
+
+
+LARGER_INTRODUCTION = """## A larger decoder
+
+What would decode on a GPU: four times the arithmetic, for the same latents. As the decoders above,
+but on another machine, with all photographs, and not of equal time: once with the seconds of the
+shipped one, once with three times as many.
 """
 
 

@@ -9,7 +9,16 @@ import torch
 
 from tests.conftest import shared
 from training import search, search_report
-from training.candidates import DECODERS, ENCODERS, Decoder, Reparameterised, decoder, merged
+from training.candidates import (
+    DECODERS,
+    ENCODERS,
+    LARGER,
+    Candidate,
+    Decoder,
+    Reparameterised,
+    decoder,
+    merged,
+)
 from training.search import (
     DecoderSearch,
     Material,
@@ -46,6 +55,13 @@ def test_decoders__have_the_interface_of_the_shipped_one(name):
 def test_decoders__of_dense_convolutions_multiply_as_much_as_the_shipped_one(name):
     shipped = multiply_adds(DECODERS["shipped"].build())
     assert multiply_adds(DECODERS[name].build()) == pytest.approx(shipped, rel=0.1)
+
+
+def test_larger_decoders__multiply_four_times_as_much_at_most():
+    shipped, *larger = (multiply_adds(candidate.build()) for candidate in LARGER.values())
+    assert all(3.8 * shipped < each <= 4 * shipped for each in larger)
+    planes = decode(LARGER["double"].build())
+    assert planes.shape == (2, 3, 32, 32)
 
 
 def test_multiply_adds__of_the_shipped_decoder_are_those_of_its_convolutions():
@@ -113,15 +129,22 @@ def test_take_turns__until_each_has_had_its_seconds(start, monkeypatch):
     assert isinstance(runs["one"].trained(), Decoder)
 
 
-def test_write_report__tells_differences_photograph_by_photograph(tmp_path, monkeypatch):
-    log, target = tmp_path / "search.jsonl", tmp_path / "SEARCH.md"
-    monkeypatch.setattr(search, "LOG", log)
-    monkeypatch.setattr(search_report, "TARGET", target)
-    search.logger("decoder", "size")({"training": 3661})
-    for number, name in enumerate(DECODERS):
+@pytest.fixture
+def report(tmp_path, monkeypatch):
+    """Where it goes; it is of a log that nothing has written to yet."""
+    monkeypatch.setattr(search, "LOG", tmp_path / "search.jsonl")
+    monkeypatch.setattr(search_report, "TARGET", tmp_path / "SEARCH.md")
+    return tmp_path / "SEARCH.md"
+
+
+def measured(kind: str, candidates: dict[str, Candidate]) -> None:
+    """Each a decibel better than the one before, or two."""
+    search.logger(kind, "size")({"training": 3661})
+    for number, (name, candidate) in enumerate(candidates.items()):
         size = {"milliseconds": 90.0 + number, "multiply_adds": 42570, "parameters": 1_700_000}
-        search.logger("decoder", "time")({"candidate": name} | size)
-        search.logger("decoder", "train")({"candidate": name, "seconds": 360.0, "step": 900})
+        search.logger(kind, "time")({"candidate": name} | size)
+        seconds = 360.0 * candidate.times
+        search.logger(kind, "train")({"candidate": name, "seconds": seconds, "step": 900})
         for weights, loss in (("float", 0.0), ("int8", 0.5)):
             values = [20.0 + number - loss, 24.0 + 2 * number - loss]
             measures = {
@@ -129,11 +152,27 @@ def test_write_report__tells_differences_photograph_by_photograph(tmp_path, monk
                 for name in search_report.MEASURES
                 for step in search.STEPS
             }
-            search.logger("decoder", "measure")({"candidate": name, "weights": weights} | measures)
+            search.logger(kind, "measure")({"candidate": name, "weights": weights} | measures)
+
+
+def test_write_report__tells_differences_photograph_by_photograph(report):
+    measured("decoder", DECODERS)
     search_report.write_report()
-    text = target.read_text()
+    text = report.read_text()
     assert "1.00 core-hours for 10 decoders" in text
     assert "| wide above | 25.00 |" in text
     assert "| wide above | +3.00 ± 1.00 |" in text
     assert "| wide above | -0.500 |" in text
     assert "## Encoders" not in text
+    assert "## A larger decoder" not in text
+
+
+def test_write_report__compares_the_larger_decoders_with_their_own_shipped_one(report):
+    measured("decoder", DECODERS)
+    measured("larger", LARGER)
+    search_report.write_report()
+    _, larger = report.read_text().split("## A larger decoder")
+    assert "| double, longer | the same with three times the seconds |" in larger
+    assert "| 1080 | 900 |" in larger
+    assert "| double | +1.50 ± 0.50 |" in larger
+    assert "| double, longer | +3.00 ± 1.00 |" in larger
