@@ -53,7 +53,7 @@ MEASURES = {"psnr": "PSNR", "ssimulacra2": "SSIMULACRA2", "lpips": "LPIPS"}
 LOW, HIGH = 0.04, 0.2
 """Bits a pixel that curves are compared between."""
 
-SECONDS, LONGER = 420.0, 3600.0
+SECONDS, LONGER = 420.0, 2400.0
 """Of CPU time."""
 LEARNING_RATE = 3e-4
 PRIOR_TIMES = 8.0
