@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
 
 from django_latentimg.codec.models import load_model
@@ -17,6 +18,7 @@ from training.spaces import (
     coded_picture,
     compare_spaces,
     folder_of,
+    kept,
 )
 from training.taesd import Taesd
 
@@ -54,6 +56,20 @@ def test_model__gives_additional_channels_a_spread_that_rounding_leaves_somethin
     added = latents[:, 4:]
     assert torch.allclose(added.mean((0, 2, 3)), torch.zeros(8), atol=1e-4)
     assert torch.allclose(added.std((0, 2, 3)), torch.ones(8), atol=1e-3)
+
+
+def test_kept_weights__show_more_with_fewer_bits_than_those_they_began_with():
+    """Photographs of scikit-image, which no weights were trained on."""
+    models = Model(Space(4)), kept("4 at 1/8, longer")
+    bits, errors = np.zeros(2), np.zeros(2)
+    for name in ("astronaut", "chelsea", "coffee"):
+        rgb = np.ascontiguousarray(getattr(skimage.data, name)()[:296, :392])
+        for number, model in enumerate(models):
+            decoded, spent = coded_picture(model, rgb, 0.5)
+            bits[number] += spent
+            errors[number] += np.square(decoded - rgb.astype(float)).mean()
+    assert bits[1] < bits[0]
+    assert errors[1] < errors[0]
 
 
 @pytest.mark.parametrize("name", ["4 at 1/8", "12 at 1/8"])
