@@ -287,7 +287,6 @@ def compare_spaces(
     torch.set_num_threads(1)
     measured = measured_rows()
     missing = [name for name in names or SPACES if len(measured.get(name, ())) < len(STEPS)]
-    models: dict[str, nn.Module] = {}
     if missing:
         material = Material(corpus, lpips)
         teacher = place(Taesd(shared / "models/taesd"), CPU)
@@ -295,15 +294,15 @@ def compare_spaces(
             name: SpaceSearch(SPACES[name], material, teacher, runs / folder_of(name))
             for name in missing
         }
-        take_turns(searches, logger("space", "train"))
-        models = {name: run.trained() for name, run in searches.items()}
-        models[BUNDLED] = place(Model(Space(4)), CPU)
-    for name, model in models.items():
-        assert isinstance(model, Model)
-        measure(name, model, shared, material.lpips)
-        look_at_channels(name, model, material)
-    if missing:
         log_times()
+        take_turns(searches, logger("space", "train"))
+        models: dict[str, nn.Module] = {name: run.trained() for name, run in searches.items()}
+        models[BUNDLED] = place(Model(Space(4)), CPU)
+        for name, model in models.items():
+            assert isinstance(model, Model)
+            # Last what tells that a space is done, so that whatever stopped before goes on.
+            look_at_channels(name, model, material)
+            measure(name, model, shared, material.lpips)
     write_report()
 
 

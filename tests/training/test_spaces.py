@@ -143,7 +143,7 @@ def test_report__of_spaces_compares_curves_with_the_first(report):
     assert "| 4 at 1/8 | 1.00 | 0.10 | 2.00 | 0.00 |" in rows
 
 
-def test_spaces__that_were_measured_are_not_trained_again(report, tmp_path, monkeypatch):
+def test_spaces__that_were_measured_are_not_trained_again(report, tmp_path):
     measured("Stable Diffusion's", "4 at 1/8", spaces.BUNDLED)
     before = search.LOG.read_text()
     nowhere = tmp_path / "nowhere"
