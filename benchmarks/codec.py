@@ -220,7 +220,8 @@ def report(rows: list[Row], times: list[str], name: str) -> None:
     for view in views:
         pictures = len({row["picture"] for row in rows if row["view"] == view})
         parts.append(f"## {view}, {pictures} photographs\n")
-        parts += [bjontegaard_table(rows, view, anchor) for anchor in ANCHORS]
+        anchors = (*ANCHORS, *whole_curves(rows, view))
+        parts += [bjontegaard_table(rows, view, anchor) for anchor in anchors]
         parts += [equal_bytes_table(rows, view, anchor) for anchor in ANCHORS]
         parts += [quality_table(rows, view), points_table(rows, view)]
         plot(rows, view, RESULTS / f"{name}-{view}.svg")
@@ -231,6 +232,12 @@ def report(rows: list[Row], times: list[str], name: str) -> None:
 
 def names(rows: list[Row], view: str) -> list[str]:
     return list(dict.fromkeys(row["codec"] for row in rows if row["view"] == view))
+
+
+def whole_curves(rows: list[Row], view: str) -> list[str]:
+    """Of the lite model, beside which the other bundled one is to be seen."""
+    lite = [name for name in names(rows, view) if name.startswith("latentimg effort ")]
+    return [name for name in lite if len(mean_curve(rows, view, name, "psnr")) > 1]
 
 
 def bjontegaard_table(rows: list[Row], view: str, anchor: str) -> str:

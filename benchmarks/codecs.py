@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from django_latentimg import codec
-from django_latentimg.codec import palette
-from django_latentimg.codec.models import load_model
+from django_latentimg.codec import palette, prior
+from django_latentimg.codec.models import BUNDLED, WEIGHTS, load_model, space_of
 from django_latentimg.codec.quantize import dequantise, quantise
 from django_latentimg.codec.rangecoder import TOTAL, RangeDecoder, RangeEncoder
 
@@ -46,16 +46,18 @@ def pillow(name: str, format_: str, parameters: tuple[float, ...], **options: ob
     return Codec(name, f"Pillow {version('pillow')}", parameters, encode, decode)
 
 
-def latentimg(effort: int, parameters: tuple[float, ...]) -> Codec:
-    """Ours: whole blobs of the lite model."""
+def latentimg(effort: int, parameters: tuple[float, ...], model: str = "lite") -> Codec:
+    """Ours: whole blobs of a bundled model."""
 
     def encode(pixels: Pixels, quality: float) -> bytes:
-        return codec.encode(Image.fromarray(pixels), quality=int(quality), effort=effort)
+        source = Image.fromarray(pixels)
+        return codec.encode(source, quality=int(quality), effort=effort, model=model)
 
     def decode(data: bytes) -> Pixels:
         return np.asarray(codec.decode(data))
 
-    return Codec(f"latentimg effort {effort}", version_of_ours(), parameters, encode, decode)
+    name = "latentimg" if model == "lite" else f"latentimg {model}"
+    return Codec(f"{name} effort {effort}", version_of_ours(model), parameters, encode, decode)
 
 
 def latentimg_palette(quantizer: codec.Quantizer) -> Codec:
@@ -73,14 +75,14 @@ def latentimg_palette(quantizer: codec.Quantizer) -> Codec:
 
 
 @cache
-def version_of_ours() -> str:
+def version_of_ours(model: str) -> str:
     """Of the weights, and of all code that has a say in what a blob holds."""
     folder = Path(codec.__file__).parent
     names = ("calibration.py", "distortion.py", "quantize.py", "refine.py")
     digest = hashlib.sha256()
-    for path in (*(folder / name for name in names), *sorted(folder.glob("weights/*.*"))):
+    for path in (*(folder / name for name in names), WEIGHTS / prior.file_name(space_of(model))):
         digest.update(path.read_bytes())
-    return f"{load_model('lite').fingerprint} {digest.hexdigest()[:8]}"
+    return f"{load_model(model).fingerprint} {digest.hexdigest()[:8]}"
 
 
 TAESD_SPREADS = (0.75, 0.87, 0.66, 0.61)
@@ -189,7 +191,8 @@ def all_codecs(
         latentimg_palette("palette"),
         latentimg_palette("palette-undithered"),
         *(
-            latentimg(effort, curve if effort in efforts else (50,))
+            latentimg(effort, curve if effort in efforts else (50,), model)
+            for model in BUNDLED
             for effort in sorted({*efforts, *every_effort})
         ),
     ]

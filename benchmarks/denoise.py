@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from django_latentimg.codec import palette
 from django_latentimg.codec.calibration import round_trip
 from django_latentimg.codec.denoise import BUNDLED_FOLDER, load_denoiser
-from django_latentimg.codec.models import LatentModel, load_model
+from django_latentimg.codec.models import SD1, LatentModel, load_model
 from django_latentimg.codec.quantize import dequantise, quantise
 from django_latentimg.codec.rate import load_expecter
 
@@ -100,7 +100,7 @@ def rounded(latents: Planes, step: float) -> tuple[Planes, Planes]:
     """float32 (4, h, w) -> the same at ``step``, and the prior's hints, float32 (8, h, w)."""
     given = dequantise(quantise(latents, step), step)
     known, steps = torch.from_numpy(given)[None], torch.tensor([step])
-    expected = load_expecter(torch.device("cpu"))(known, steps)
+    expected = load_expecter(SD1, torch.device("cpu"))(known, steps)
     return given, expected.hints(known, steps)[0].numpy()
 
 

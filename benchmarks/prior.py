@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from django_latentimg.codec import prior
-from django_latentimg.codec.models import load_model
+from django_latentimg.codec.models import SD1, load_model
 from django_latentimg.codec.quantize import quantise, step_of
 from django_latentimg.codec.rangecoder import TOTAL
 
@@ -37,8 +37,8 @@ def zero_order_bits(symbols: NDArray[np.int64]) -> float:
 
 def table_bits(symbols: NDArray[np.int64], fineness: int) -> float:
     """Entropy under the chosen tables; what the range coder is held against."""
-    tables, indices, _ = prior.choose_tables(symbols, fineness)
-    frequencies = np.diff(np.array(prior.load_tables()), axis=1)
+    tables, indices, _ = prior.choose_tables(symbols, fineness, SD1)
+    frequencies = np.diff(np.array(prior.load_tables(SD1)), axis=1)
     escapes = int((indices == prior.ESCAPE).sum()) * prior.ESCAPE_BITS
     return float(-np.log2(frequencies[tables, indices] / TOTAL).sum()) + escapes
 
@@ -49,7 +49,7 @@ def decode_times(side: tuple[int, int], rgb: NDArray[np.uint8]) -> tuple[float, 
     repeats = -(-rows // rgb.shape[0]), -(-columns // rgb.shape[1]), 1
     large = np.tile(rgb, repeats)[:rows, :columns]
     latents = load_model("lite").encode(np.ascontiguousarray(large))
-    data = prior.encode_symbols(quantise(latents, step_of(50)), 50)
+    data = prior.encode_symbols(quantise(latents, step_of(50)), 50, SD1)
     avif = io.BytesIO()
     Image.fromarray(large).save(avif, "AVIF", speed=8)
 
@@ -57,7 +57,7 @@ def decode_times(side: tuple[int, int], rgb: NDArray[np.uint8]) -> tuple[float, 
         Image.open(io.BytesIO(avif.getvalue())).load()
 
     shape = latents.shape[1:]
-    return fastest(lambda: prior.decode_symbols(data, *shape, 50)), fastest(decode_avif)
+    return fastest(lambda: prior.decode_symbols(data, *shape, 50, SD1)), fastest(decode_avif)
 
 
 def main() -> None:
@@ -81,7 +81,9 @@ def main() -> None:
             count = sum(each.size for each in symbols)
             zero = sum(map(zero_order_bits, symbols)) / count
             tables = sum(table_bits(each, fineness) for each in symbols) / count
-            coded = sum(8 * len(prior.encode_symbols(each, fineness)) for each in symbols) / count
+            coded = (
+                sum(8 * len(prior.encode_symbols(each, fineness, SD1)) for each in symbols) / count
+            )
             lines.append(
                 f"| {name} | {step_of(fineness):.3f} | {zero:.3f} | {tables:.3f} | {coded:.3f} | "
                 f"{100 * (coded / tables - 1):.3f} % |"

@@ -1,6 +1,6 @@
-"""Make ``src/page/sample.limg``, on which browsers try the decoder: ``python client/sample.py``.
+"""Make ``src/page/sample-*.limg``, on which browsers try decoders: ``python client/sample.py``.
 
-320 × 320 pixels of grey. The decoder takes as long for it as for any picture of that size.
+320 × 320 pixels of one colour. The decoder takes as long for it as for any picture of that size.
 """
 
 from pathlib import Path
@@ -14,10 +14,12 @@ FINENESS = 50
 
 
 def main() -> None:
-    header = container.Header(SIDE, SIDE, "sd1", 50, FINENESS, "0badcafe")
-    symbols = np.zeros((4, *header.latent_shape), np.int64)
-    blob = container.pack(header, {container.SYMBOLS: prior.encode_symbols(symbols, FINENESS)})
-    (Path(__file__).parent / "src/page/sample.limg").write_bytes(blob)
+    for space in container.SPACES.values():
+        header = container.Header(SIDE, SIDE, space, 50, FINENESS, "0badcafe")
+        symbols = np.zeros((4, *header.latent_shape), np.int64)
+        coded = prior.encode_symbols(symbols, FINENESS, space)
+        path = Path(__file__).parent / f"src/page/sample-{space}.limg"
+        path.write_bytes(container.pack(header, {container.SYMBOLS: coded}))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,12 @@ import type { Plugin, UserConfig } from "vite";
 import { defineConfig } from "vitest/config";
 
 const OUT = "../django_latentimg/static/django_latentimg/client";
-const DECODER = ["src/decoder.bin", "src/prior.bin", "src/decoder/kernels.wasm"];
+const SPACES = ["sd1", "compact1"];
+const decoderOf = (space: string) => [
+  `src/decoder-${space}.bin`,
+  `src/prior-${space}.bin`,
+  "src/decoder/kernels.wasm",
+];
 
 const sha384 = (...files: string[]) => {
   const hash = createHash("sha384");
@@ -12,8 +17,8 @@ const sha384 = (...files: string[]) => {
   return hash.digest("base64");
 };
 
-/** A module `name` whose default export is a text. */
-const text = (name: RegExp, content: (id: string) => string): Plugin => ({
+/** A module `name` whose default export is something that JSON can say. */
+const data = (name: RegExp, content: (id: string) => unknown): Plugin => ({
   name: String(name),
   enforce: "pre",
   resolveId: (id) => (id.startsWith("virtual:") && name.test(id) ? id : null),
@@ -22,9 +27,11 @@ const text = (name: RegExp, content: (id: string) => string): Plugin => ({
 
 const plugins = () => [
   // What `fetch` compares the file with.
-  text(/\?integrity$/, (id) => `sha384-${sha384(id.split("?")[0]!)}`),
-  text(/^virtual:digest$/, () => sha384(...DECODER).slice(0, 12)),
-  text(/^virtual:page$/, () => readdirSync(OUT).find((file) => file.startsWith("page-"))!),
+  data(/\?integrity$/, (id) => `sha384-${sha384(id.split("?")[0]!)}`),
+  data(/^virtual:digests$/, () =>
+    Object.fromEntries(SPACES.map((space) => [space, sha384(...decoderOf(space)).slice(0, 12)])),
+  ),
+  data(/^virtual:page$/, () => readdirSync(OUT).find((file) => file.startsWith("page-"))!),
 ];
 
 const common = {

@@ -28,7 +28,7 @@ class Values:
     """Whether pictures are compressed at all. Off while a site moves in or out: uploads stay
     sources, render as such, and ``.url`` is that of the file, as with ``ImageField``."""
     MODEL: str = "lite"
-    """Latent model: ``lite``, or the folder or hub id of a diffusers autoencoder."""
+    """Latent model: ``lite``, ``compact``, or the folder or hub id of a diffusers autoencoder."""
     ENGINE: Engine = "auto"
     """What decodes: ``torch``, ``onnxruntime``, or ``auto`` for what is installed."""
     EFFORT: int = 5

@@ -10,6 +10,7 @@ from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
+from .codec.models import SD1, space_of
 from .conf import conf
 from .crops import Crop
 from .links import BLOB, FORMATS
@@ -123,7 +124,9 @@ def client(*, service_worker: bool = False) -> SafeString:
     """
     worker = reverse("django_latentimg:service_worker") if service_worker else None
     source = static("django_latentimg/client/loader.js")
-    start = _element("script", {"src": source, "data-service-worker": worker})
+    space = space_of(conf.MODEL)
+    told = {"data-space": None if space == SD1 else space, "data-service-worker": worker}
+    start = _element("script", {"src": source, **told})
     return SafeString(f"{start}</script>")
 
 

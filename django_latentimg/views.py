@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 
 from . import codec, negotiation, ranges, renditions
 from .codec.errors import CodecError, ModelError
+from .codec.models import SD1
 from .conf import conf
 from .crops import Crop
 from .fields import LatentImageField
@@ -40,7 +41,7 @@ RETRY_AFTER = 2
 
 
 class NoLatentsError(Exception):
-    """The guard has made AVIF of the picture."""
+    """The guard has made AVIF of the picture, or they are of a space that nobody else reads."""
 
 
 class Asked(NamedTuple):
@@ -182,7 +183,7 @@ def _represent(request: HttpRequest, asked: Asked, cache_control: str) -> HttpRe
     except FileNotFoundError:
         return _refuse(410, "The picture is gone.")
     except NoLatentsError:
-        return _refuse(406, "The picture is kept as AVIF and has no latents.")
+        return _refuse(406, "The picture has no latents that other programs read.")
     except ModelError:
         logger.exception("%s cannot be decoded on this machine.", asked.name)
         return _refuse(503, "The picture cannot be decoded at the moment.")
@@ -218,7 +219,7 @@ def _read(asked: Asked) -> bytes:
         return renditions.read_blob(asked.field, asked.name)
     if asked.format == LATENTS:
         latent = codec.Latent.from_bytes(renditions.read_blob(asked.field, asked.name))
-        if not latent.has_latents:
+        if not latent.has_latents or latent.space != SD1:
             raise NoLatentsError(asked.name)
         return latent.safetensors()
     return renditions.render(*asked)

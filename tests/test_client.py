@@ -103,6 +103,14 @@ def test_decode__shows_what_python_decodes(page, blob, width):
     assert mean_difference(decode(page, blob, width), expected) < (3 if width else 0.3)
 
 
+def test_decode__takes_the_decoder_of_the_blobs_latent_space(page, blob):
+    with Image.open(Path(skimage.__file__).parent / "data/chelsea.png") as image:
+        compact = codec.encode(image.convert("RGB"), model="compact")
+    for each in (compact, blob, compact):
+        expected = codec.decode(each, engine="onnxruntime")
+        assert mean_difference(decode(page, each), expected) < 0.3
+
+
 @pytest.mark.parametrize("width", [1, 5000])
 def test_decode__never_scales_up_nor_to_nothing(page, blob, width):
     assert decode(page, blob, width).size == codec.decode(blob, width=width).size
@@ -243,7 +251,7 @@ def test_decode__of_a_client_that_lacks_a_file_fails_and_later_works(browser, or
 def test_decode__refuses_weights_that_are_not_its_own(browser, origin, blob):
     page = browser.new_page()
     page.goto(origin)
-    (weights,) = STATIC.glob("decoder-*.bin")
+    (weights,) = STATIC.glob("decoder-sd1-*.bin")
     other = bytearray(weights.read_bytes())
     other[-1] ^= 1
     page.route("**/decoder-*", lambda route: route.fulfill(body=bytes(other)))

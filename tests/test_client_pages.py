@@ -164,14 +164,14 @@ class Site:
 
 
 @cache
-def cat(number: int = 0, mode: str = "RGB") -> bytes:
+def cat(number: int = 0, mode: str = "RGB", model: str = "lite") -> bytes:
     """A blob, 400 × 240 pixels; each number another part of the photograph."""
     with Image.open(Path(skimage.__file__).parent / "data/chelsea.png") as image:
         part = image.convert("RGB").crop((10 * number, 10 * number, 400 + 10 * number, 240))
     if mode == "RGBA":
         ramp = np.tile(np.linspace(0, 255, part.width).astype(np.uint8), (part.height, 1))
         part.putalpha(Image.fromarray(ramp))
-    return codec.encode(part)
+    return codec.encode(part, model=model)
 
 
 @cache
@@ -198,10 +198,10 @@ def hang(*blobs: bytes) -> None:
     ]
 
 
-def digest() -> str:
-    """Of the built decoder, as the build takes it."""
+def digest(space: str = "sd1") -> str:
+    """Of a latent space's built decoder, as the build takes it."""
     taken = hashlib.sha384()
-    for pattern in ("decoder-*.bin", "prior-*.bin", "kernels-*.wasm"):
+    for pattern in (f"decoder-{space}-*.bin", f"prior-{space}-*.bin", "kernels-*.wasm"):
         (file,) = STATIC.glob(pattern)
         taken.update(file.read_bytes())
     return base64.b64encode(taken.digest()).decode()[:12]
@@ -352,6 +352,19 @@ def test_page__decodes_every_picture_and_downloads_each_once(site, visit):
         image.evaluate("(image, id) => { image.id = id }", f"i{number}")
         expected = codec.decode(cat(number), width=400, engine="onnxruntime")
         assert mean_difference(visited.shows(f"#i{number}"), expected) < 0.5
+
+
+def test_page__decodes_the_latent_space_of_the_sites_model_and_no_other(site, visit, settings):
+    """Blobs of the model that the site had before are downloaded, and their decoder is not."""
+    settings.LATENTIMG = settings.LATENTIMG | {"MODEL": "compact"}
+    hang(cat(0, model="compact"), cat(1))
+    visited = visit(decodes(digest=digest("compact1")))
+    visited.open("grid")
+    visited.wait()
+    assert site.pictures() == ["avif", "limg", "limg"]
+    expected = codec.decode(cat(0, model="compact"), width=400, engine="onnxruntime")
+    assert mean_difference(visited.shows(), expected) < 0.5
+    assert not [path for path in site.asked if "sd1" in path]
 
 
 def test_page__decodes_pictures_that_arrive_in_pieces(site, visit):
@@ -636,6 +649,17 @@ def test_page__counts_the_bytes_that_blobs_would_have_saved(site, visit):
     assert visited.visitor()["missed"] == 2 * saving(cat(0)) + saving(cat(1))
 
 
+def test_page__fetches_the_decoder_of_the_sites_model(site, visit, settings):
+    settings.LATENTIMG = settings.LATENTIMG | {"MODEL": "compact"}
+    hang(cat(0, model="compact"))
+    visited = visit({"missed": 2_000_000, "digest": "", "pace": 0})
+    visited.open("card")
+    visited.wait()
+    visited.page.wait_for_function("() => JSON.parse(localStorage.latentimg).digest !== ''")
+    assert visited.visitor()["digest"] == digest("compact1") != digest()
+    assert not [path for path in site.asked if "sd1" in path]
+
+
 def test_page__after_many_renditions_the_decoder_is_fetched_for_the_next_page(site, visit):
     hang(cat(0), cat(1))
     visited = visit({"missed": 2_000_000, "digest": "", "pace": 0})
@@ -688,6 +712,18 @@ def test_service_worker__decodes_for_pages_that_know_nothing_of_it(site, visit):
     assert site.pictures() == ["limg", "limg"]
     assert visited.page.evaluate("document.images[0].currentSrc").endswith(".avif")
     expected = codec.decode(cat(2), width=400, engine="onnxruntime")
+    assert mean_difference(visited.shows(), expected) < 0.5
+
+
+def test_service_worker__decodes_the_latent_space_of_the_sites_model(site, visit, settings):
+    settings.LATENTIMG = settings.LATENTIMG | {"MODEL": "compact"}
+    hang(cat(0, model="compact"))
+    visited = registered(site, visit, decodes(digest=digest("compact1"), pace=1))
+    hang(cat(2, model="compact"), cat(3))
+    visited.open("unchanged")
+    visited.wait()
+    assert site.pictures() == ["avif", "limg", "limg"]
+    expected = codec.decode(cat(2, model="compact"), width=400, engine="onnxruntime")
     assert mean_difference(visited.shows(), expected) < 0.5
 
 

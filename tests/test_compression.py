@@ -1,5 +1,6 @@
 """From a source to a committed blob, with everything that can come between."""
 
+import io
 import json
 import os
 import signal
@@ -14,10 +15,12 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from django_latentimg import codec
 from django_latentimg.codec import guard
 from django_latentimg.codec.floors import Floors
+from django_latentimg.codec.models import BUNDLED
 from django_latentimg.codec.patches import Box
 from django_latentimg.compression import TryAgainError, compress, fingerprint, placeholder
 from django_latentimg.models import Compression
@@ -144,6 +147,26 @@ def test_compress__blob_of_an_older_policy_gives_way(upload, files, monkeypatch)
     assert files() == {"photos/llama.png", newer.name}
     with pytest.raises(FileNotFoundError):
         older.rendition(320, "webp").bytes()
+
+
+@pytest.mark.parametrize(("one", "other"), [("lite", "compact"), ("compact", "lite")])
+def test_compress__with_another_model_what_there_is_goes_on_being_shown(
+    one, other, upload, settings
+):
+    """Though the two models do not read each other's blobs."""
+    settings.LATENTIMG = settings.LATENTIMG | {"MODEL": one}
+    saved = Product.objects.create(photo=upload())
+    compress(PHOTO, saved.pk, saved.photo.name)
+    settings.LATENTIMG = settings.LATENTIMG | {"MODEL": other}
+    spaces = []
+    for _ in range(2):
+        photo = Product.objects.get().photo
+        spaces.append(photo.latent().space)
+        with Image.open(io.BytesIO(photo.rendition(320, "webp").bytes())) as shown:
+            error = np.asarray(shown, float) - np.asarray(picture())
+        assert np.abs(error).mean() < 20
+        compress(PHOTO, saved.pk, photo.name)
+    assert spaces == [BUNDLED[one], BUNDLED[other]]
 
 
 def test_compress__blob_of_an_older_policy_is_shown_for_a_while(upload, files, settings, collect):

@@ -603,6 +603,12 @@ def test_picture__client__sources_and_parts_have_no_blob_to_decode():
     assert picture(portrait, client=True) != picture(portrait)
 
 
+def test_client__tells_whose_decoder_the_page_wants(settings):
+    settings.LATENTIMG = settings.LATENTIMG | {"MODEL": "compact"}
+    ((_, attributes),) = elements(markup.client())
+    assert attributes["data-space"] == "compact1"
+
+
 def test_client__is_a_script_among_static_files():
     assert elements(markup.client()) == [
         ("script", {"src": "/static/django_latentimg/client/loader.js"})

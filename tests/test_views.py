@@ -221,6 +221,14 @@ def test_rendition__negotiated_latents_of_a_picture_kept_as_avif(client):
     assert client.get(link, headers={"Accept": "image/webp"})["Content-Type"] == "image/webp"
 
 
+def test_rendition__negotiated_latents_that_no_other_program_reads(client):
+    compact = codec.encode(picture(), model="compact")
+    link = url(store_blob(PHOTO, "photos/llama.png", compact))
+    assert_refused(client.get(link, headers={"Accept": LATENTS_TYPE}), 406)
+    assert client.get(link, headers={"Accept": BLOB_TYPE}).content == compact
+    assert client.get(link, headers={"Accept": "image/webp"})["Content-Type"] == "image/webp"
+
+
 @pytest.mark.parametrize("accept", [BLOB_TYPE, LATENTS_TYPE])
 def test_rendition__negotiated_blob_of_a_source(client, accept):
     link = url(store_source(PHOTO, "photos/llama.png"))

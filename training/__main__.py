@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-WEIGHTS = Path(__file__).parent.parent / "django_latentimg/codec/weights"
+from django_latentimg.codec.models import BUNDLED, WEIGHTS
+
 CLIENT = Path(__file__).parent.parent / "client/src"
 
 
@@ -17,8 +18,11 @@ def main() -> None:
     pack.add_argument("archive", type=Path)
     train = commands.add_parser("train", help="train or go on training")
     train.add_argument("config", type=Path)
-    commands.add_parser("prior", help="fit the entropy coder's static prior")
-    commands.add_parser("calibrate", help="print the constants of what quality means")
+    for command, text in (
+        ("prior", "fit the prior of a bundled model's latent space"),
+        ("calibrate", "print the constants of what quality means"),
+    ):
+        commands.add_parser(command, help=text).add_argument("model", choices=BUNDLED)
     commands.add_parser("perceive", help="fit the guard's perceptual distance to LPIPS")
     commands.add_parser("legibility", help="how true text must stay, for the guard's floors")
     commands.add_parser("search", help="compare architectures on equal compute, or go on")
@@ -27,11 +31,14 @@ def main() -> None:
     commands.add_parser("denoise", help="train the bundled denoiser, or go on; write it")
     export = commands.add_parser("export", help="write the bundled model from a run")
     export.add_argument("config", type=Path)
+    space = commands.add_parser("export-space", help="write a bundled model from a free space")
+    space.add_argument("name", help="of one that spaces has trained")
+    space.add_argument("model", choices=[name for name in BUNDLED if name != "lite"])
     own = commands.add_parser("adapt", help="train further on photographs of your own, in one go")
     own.add_argument("photos", type=Path, help="a folder of pictures")
     commands.add_parser("ladder", help="measure every version of the bundled weights")
     commands.add_parser("plot", help="draw the logs of the runs")
-    commands.add_parser("graphs", help="write the bundled decoder's graphs for onnxruntime")
+    commands.add_parser("graphs", help="write the bundled decoders' graphs for onnxruntime")
     commands.add_parser("browser", help="write the prior and the decoder for browsers")
     validate = commands.add_parser("validate", help="measure a run on held-out photographs")
     validate.add_argument("config", type=Path)
@@ -52,12 +59,12 @@ def main() -> None:
     if arguments.command == "prior":
         from .prior import train_prior
 
-        train_prior(corpus, WEIGHTS / "prior.npz")
+        train_prior(corpus, arguments.model)
         return
     if arguments.command == "calibrate":
         from .calibrate import calibrate
 
-        calibrate(corpus)
+        calibrate(corpus, arguments.model)
         return
     if arguments.command == "legibility":
         from .legibility import legibility
@@ -72,7 +79,15 @@ def main() -> None:
     if arguments.command == "graphs":
         from .graphs import export_graphs
 
-        export_graphs(WEIGHTS / "lite")
+        for name in BUNDLED:
+            export_graphs(WEIGHTS / name)
+        return
+    if arguments.command == "export-space":
+        from .export import export_space
+        from .graphs import export_graphs
+
+        export_space(arguments.name, arguments.runs, arguments.model, WEIGHTS)
+        export_graphs(WEIGHTS / arguments.model)
         return
     if arguments.command == "browser":
         from .browser import export_browser
@@ -118,15 +133,18 @@ def main() -> None:
         run.mkdir(parents=True, exist_ok=True)
         Trainer(Config.read(arguments.config), corpus, run, teacher, lpips).train()
     elif arguments.command == "validate":
+        from .train import Config
         from .validate import validate as measure
 
-        measure(run, corpus, teacher, lpips)
+        measure(run, corpus, teacher, lpips, Config.read(arguments.config).model)
     else:
         from .export import export_model
         from .graphs import export_graphs
+        from .train import Config
 
-        export_model(run, WEIGHTS / "lite")
-        export_graphs(WEIGHTS / "lite")
+        folder = WEIGHTS / Config.read(arguments.config).model
+        export_model(run, folder)
+        export_graphs(folder)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,19 @@
-"""The prior and the decoder for browsers: ``python -m training browser``.
+"""Priors and bundled decoders for browsers: ``python -m training browser``.
 
-``prior.bin`` holds the arrays of ``prior.npz`` in C order, all little-endian:
+``prior-SPACE.bin`` holds the arrays of the file ``.npz`` in C order, all little-endian:
 
 - int32: H, the hidden units of each channel, and then ``context``, ``bias``, ``step``, ``known``,
   ``hidden``, ``hidden_bias``, ``output``, ``gain``, ``inverse`` (shapes: ``docs/format.md``);
 - uint16: of each table the 65 frequencies, which are the differences of ``cumulative`` and compress
   better.
 
-``decoder.bin`` holds the decoder's convolutions in the order in which ``LiteDecoder`` names them.
-What a pixel shuffle follows has its outputs in the order (row, column, channel), so that those of
-one pixel stand together; a fourth channel after red, green and blue is always 1: alpha. The first
-convolution has 32 inputs: the 13 planes, three of zeros, and the same 16 again, divided by 128,
-whose weights are what rounding took from the first. Rounding there, where some planes are even
-everywhere, would cost more than in all the others together. Of each convolution, little-endian:
+``decoder-SPACE.bin`` holds the decoder's convolutions in the order in which ``LiteDecoder`` names
+them. What a pixel shuffle follows has its outputs in the order (row, column, channel), so that
+those of one pixel stand together; a fourth channel after red, green and blue is always 1: alpha.
+The first convolution has 32 inputs: the 13 planes, three of zeros, and the same 16 again, divided
+by 128, whose weights are what rounding took from the first. Rounding there, where some planes are
+even everywhere, would cost more than in all the others together. Of each convolution,
+little-endian:
 
 - float32 ``scale`` (outputs,) and ``bias`` (outputs,);
 - int8 (outputs / 4, inputs, 9, 4), the last being four neighbouring outputs: the weights over
@@ -27,7 +28,7 @@ from torch import nn
 
 from django_latentimg.codec import prior
 from django_latentimg.codec.lite import load_networks
-from django_latentimg.codec.models import LITE_FOLDER
+from django_latentimg.codec.models import BUNDLED, WEIGHTS
 
 Floats = NDArray[np.float32]
 
@@ -39,13 +40,14 @@ FINER = 128
 
 
 def export_browser(folder: Path) -> None:
-    """Writes both files into ``folder``."""
-    (folder / "prior.bin").write_bytes(pack_prior())
-    (folder / "decoder.bin").write_bytes(pack_decoder())
+    """Writes both files of each latent space into ``folder``."""
+    for model, space in BUNDLED.items():
+        (folder / f"prior-{space}.bin").write_bytes(pack_prior(space))
+        (folder / f"decoder-{space}.bin").write_bytes(pack_decoder(model))
 
 
-def pack_prior() -> bytes:
-    data = prior.load_weights()
+def pack_prior(space: str) -> bytes:
+    data = prior.load_weights(space)
     hidden = data["hidden"].shape[-1]
     parts = [np.array([hidden]), *(data[name] for name in PRIOR)]
     frequencies = np.diff(data["cumulative"], axis=1)
@@ -54,8 +56,8 @@ def pack_prior() -> bytes:
     )
 
 
-def pack_decoder() -> bytes:
-    decoder = load_networks(LITE_FOLDER)["decoder"]
+def pack_decoder(model: str) -> bytes:
+    decoder = load_networks(WEIGHTS / model)["decoder"]
     shuffled = {
         part[0]
         for part in decoder.modules()

@@ -1,4 +1,4 @@
-"""Fit what ``quality`` means: ``python -m training calibrate`` prints the constants of
+"""Fit what ``quality`` means: ``python -m training calibrate MODEL`` prints the constants of
 ``codec/calibration.py``, from photographs held out from training, at effort 0.
 """
 
@@ -15,9 +15,9 @@ from django_latentimg.codec.quantize import step_of
 from .data import split
 
 
-def calibrate(corpus: Path) -> None:
+def calibrate(corpus: Path, name: str) -> None:
     """The regression of SSIMULACRA2 on the losses, and how well it tells photographs apart."""
-    model, step = load_model("lite"), step_of(calibration.PROBE)
+    model, step = load_model(name), step_of(calibration.PROBE)
     rows: list[tuple[float, float]] = []
     values: list[float] = []
     photographs = np.load(corpus / "pixels.npy", mmap_mode="r")
@@ -30,6 +30,6 @@ def calibrate(corpus: Path) -> None:
     wanted = np.array(values)
     constants = np.linalg.lstsq(inputs, wanted)[0]
     residual = wanted - inputs @ constants
-    print("LIKENESS =", tuple(round(float(constant), 1) for constant in constants))
-    print(f"USUAL = {wanted.mean():.1f}")
+    print("LIKENESS:", tuple(round(float(constant), 1) for constant in constants))
+    print(f"USUAL: {wanted.mean():.1f}")
     print(f"{len(rows)} photographs: ± {wanted.std():.1f}, of which {residual.std():.1f} not told")

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from django_latentimg.codec import palette
 from django_latentimg.codec.distortion import pixel_loss
 from django_latentimg.codec.lite import HINTS
-from django_latentimg.codec.models import load_model
+from django_latentimg.codec.models import SD1, load_model
 from django_latentimg.codec.rate import Expecter
 
 from .data import split, to_float
@@ -148,7 +148,7 @@ class Data:
                 arrays[name] for name in ("photographs", "clean", "coded", "noise")
             )
         self.pixels = np.load(corpus / "pixels.npy", mmap_mode="r")
-        self.expecter = Expecter(torch.device("cpu"))
+        self.expecter = Expecter(SD1, torch.device("cpu"))
 
     def rounded(self, clean: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         """float (N, 4, h, w) at ``steps`` (N,): rounded, with the prior's hints."""

@@ -1,8 +1,8 @@
 """Every version of the bundled weights, measured with its own code: ``python -m training ladder``.
 
-A version is a commit that changed the weights, or the working tree if its weights are in no commit
-yet: so a candidate is measured before it replaces what is bundled. Architectures and formats have
-changed on the way, so the package is taken from that commit and run in a process of its own
+A version is a commit that changed a model's weights, or the working tree if its weights are in no
+commit yet: so a candidate is measured before it replaces what is bundled. Architectures and formats
+have changed on the way, so the package is taken from that commit and run in a process of its own
 (``ladder_version.py``); what it decodes is measured here. ``logs/ladder.csv`` keeps a row for each
 photograph and step, and what is there is not measured again. Writes ``RESULTS.md`` and its
 picture (``ladder_report.py``).
@@ -24,12 +24,16 @@ import skimage
 from PIL import Image
 
 from benchmarks.metrics import Lpips, Pixels, centre_crop, psnr, ssimulacra2, texture
+from django_latentimg.codec.models import BUNDLED
 
 from .ladder_report import Row, report
 from .ladder_version import PARTS
 
 ROOT = Path(__file__).parent.parent
-WEIGHTS = "django_latentimg/codec/weights/lite/diffusion_pytorch_model.safetensors"
+WEIGHTS = {
+    model: f"django_latentimg/codec/weights/{model}/diffusion_pytorch_model.safetensors"
+    for model in BUNDLED
+}
 TABLE = ROOT / "training/logs/ladder.csv"
 
 FINENESSES = (10, 25, 38, 50, 75)
@@ -50,10 +54,12 @@ class Version:
     """None for the working tree."""
     date: str
     """Of the commit."""
+    model: str = "lite"
 
     @property
     def name(self) -> str:
-        return f"{self.commit[:7]}, {self.date}" if self.commit else "not committed"
+        name = f"{self.commit[:7]}, {self.date}" if self.commit else "not committed"
+        return name if self.model == "lite" else f"{self.model}, {name}"
 
 
 def ladder(shared: Path, folder: Path) -> None:
@@ -89,14 +95,15 @@ def git(*arguments: str) -> str:
 
 
 def versions() -> list[Version]:
-    """From the oldest to the newest, each content of the file once."""
+    """Model by model from the oldest to the newest, each content of the file once."""
     found: dict[str, Version] = {}
-    for line in git("log", "--reverse", "--format=%H %cs", "--", WEIGHTS).splitlines():
-        commit, date = line.split()
-        weights = git("rev-parse", f"{commit}:{WEIGHTS}")[:8]
-        found.setdefault(weights, Version(weights, commit, date))
-    present = git("hash-object", WEIGHTS)[:8]
-    found.setdefault(present, Version(present, None, ""))
+    for model, path in WEIGHTS.items():
+        for line in git("log", "--reverse", "--format=%H %cs", "--", path).splitlines():
+            commit, date = line.split()
+            weights = git("rev-parse", f"{commit}:{path}")[:8]
+            found.setdefault(weights, Version(weights, commit, date, model))
+        present = git("hash-object", path)[:8]
+        found.setdefault(present, Version(present, None, "", model))
     return list(found.values())
 
 
@@ -113,7 +120,7 @@ def run(version: Version, pictures: dict[str, Pixels], folder: Path) -> dict[str
             opened.extractall(tree, filter="data")
     script = Path(__file__).with_name("ladder_version.py")
     subprocess.run(
-        [sys.executable, "-P", script, folder, *map(str, FINENESSES)],
+        [sys.executable, "-P", script, folder, version.model, *map(str, FINENESSES)],
         check=True,
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"},

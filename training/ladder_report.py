@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from .ladder_version import PARTS
+from .search_report import last_rows
 
 FOLDER = Path(__file__).parent
 NOTES, LOGS, RESULTS = FOLDER / "ladder.toml", FOLDER / "logs", FOLDER / "RESULTS.md"
@@ -52,10 +53,10 @@ before there was this table.
 At {rate} bits a pixel, which is {size:,} bytes for such a crop: between the means of the two
 nearest steps, by a straight line over the logarithm of the bits. Trained on 3,661 photographs
 ([which](README.md#what-is-trained-on)), each beginning with the version above, the first with
-nothing. Core-hours are the log's seconds on {cores} cores, which other work often shared, so at
-most: of the run itself / with all before it. Decode: the processor's time for a whole blob of step
-{step:.2f} as a ratio to Pillow's for an AVIF of quality 14, measured in the same process, on one
-thread; the median.
+nothing, the first of `compact` with the last of `lite`. Core-hours are the log's seconds on {cores}
+cores, which other work often shared, so at most: of the run itself / with all before it. Decode:
+the processor's time for a whole blob of step {step:.2f} as a ratio to Pillow's for an AVIF of
+quality 14, measured in the same process, on one thread; the median.
 
 {ladder}{missing}
 ## What more compute would buy
@@ -226,6 +227,9 @@ def core_hours(weights: list[str], notes: dict[str, Any]) -> tuple[float, float]
         note = notes.get(each, {})
         if "log" not in note:
             return None
+        trained = last_rows("space")
+        for space in note.get("spaces", ()):
+            seconds[space] = trained[space]["seconds"] / CORES  # Of one.
         logged = [json.loads(line) for line in (LOGS / note["log"]).read_text().splitlines()]
         until = note.get("until", logged[-1]["step"])
         seconds[note["log"]] = next(row["seconds"] for row in logged if row["step"] == until)

@@ -1,11 +1,11 @@
-"""Train the entropy coder's prior and turn it into integers: ``python -m training prior``.
+"""Train the entropy coder's prior and turn it into integers: ``python -m training prior MODEL``.
 
-The network learns to predict the symbols of the corpus, through the teacher's encoder and the
-bundled one, at steps drawn log-uniformly, and the symbols that refinement makes, at their own step:
-it minimises the code length under a discretised logistic distribution of its expected value and
-spread. Its weights are then rounded, and the tables are the frequencies of the symbols that the
-integer network, the one that will run, sends to each of them, smoothed by that distribution. Writes
-``weights/prior.npz``, all integers.
+The network learns to predict the symbols of the corpus, through the bundled encoder and, in Stable
+Diffusion's space, the teacher's, at steps drawn log-uniformly, and the symbols that refinement
+makes, at their own step: it minimises the code length under a discretised logistic distribution of
+its expected value and spread. Its weights are then rounded, and the tables are the frequencies of
+the symbols that the integer network, the one that will run, sends to each of them, smoothed by that
+distribution. Writes ``weights/prior-SPACE.npz``, all integers.
 """
 
 import time
@@ -18,10 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from django_latentimg.codec import prior
-from django_latentimg.codec.models import load_model
+from django_latentimg.codec.models import SD1, WEIGHTS, load_model, space_of
 from django_latentimg.codec.quantize import FINENESSES, quantise, step_of
 from django_latentimg.codec.rangecoder import TOTAL
-from django_latentimg.codec.rate import OCTAVES_PER_STEP_INPUT, Expectation, neighbours
+from django_latentimg.codec.rate import (
+    OCTAVES_PER_STEP_INPUT,
+    Expectation,
+    load_expecter,
+    neighbours,
+)
 from django_latentimg.codec.refine import refine
 
 from .data import split
@@ -33,7 +38,7 @@ BATCH = 24
 """Photographs; all their symbols are one batch."""
 LEARNING_RATE = 4e-3
 OWN = 1200
-"""Photographs through the bundled encoder; as many through the teacher's."""
+"""Photographs through the bundled encoder; as many through the teacher's, else twice as many."""
 REFINED = 160
 """Photographs whose latents are refined, with ``REFINED_EFFORT``."""
 REFINED_EFFORT = 2
@@ -179,17 +184,26 @@ def to_cumulative(counts: NDArray[np.float64]) -> NDArray[np.uint16]:
     return np.cumsum(cumulative, -1).astype(np.uint16)
 
 
-def own_latents(photographs: NDArray[np.uint8]) -> NDArray[np.float16]:
+def save(network: PriorNetwork, counts: NDArray[np.float64], folder: Path, space: str) -> None:
+    """``counts``: of what the tables of ``smooth_tables()`` are, float64 of that shape."""
+    integers = to_integers(network)
+    cumulative = to_cumulative(counts)
+    np.savez_compressed(folder / prior.file_name(space), cumulative=cumulative, **integers)  # type: ignore[arg-type]
+    for cached in (prior.load_weights, prior.load_tables, prior.load_network, load_expecter):
+        cached.cache_clear()
+
+
+def own_latents(name: str, photographs: NDArray[np.uint8]) -> NDArray[np.float16]:
     """uint8 (N, 3, 320, 320) -> what the bundled encoder makes of them, float16."""
-    encoder = load_model("lite")
+    encoder = load_model(name)
     return np.stack(
         [encoder.encode(photograph.transpose(1, 2, 0)) for photograph in photographs]
     ).astype(np.float16)
 
 
-def refined_latents(photographs: NDArray[np.uint8], seed: int) -> Refined:
+def refined_latents(name: str, photographs: NDArray[np.uint8], seed: int) -> Refined:
     """uint8 (N, 3, 320, 320) -> the bundled encoder's latents, refined at random steps."""
-    model, random = load_model("lite"), np.random.default_rng(seed)
+    model, random = load_model(name), np.random.default_rng(seed)
     finenesses = random.integers(15, 85, len(photographs))
     latents = []
     for photograph, fineness in zip(photographs, finenesses.tolist(), strict=True):
@@ -200,46 +214,46 @@ def refined_latents(photographs: NDArray[np.uint8], seed: int) -> Refined:
     return np.stack(latents).astype(np.float16), finenesses
 
 
-def train_prior(corpus: Path, target: Path, seed: int = 20223) -> None:
-    """As many photographs through the teacher's encoder as through the bundled one."""
+def train_prior(corpus: Path, name: str, seed: int = 20223) -> None:
+    """Of the space of a bundled model."""
+    space = space_of(name)
     latents = np.load(corpus / "latents.npy", mmap_mode="r")
     pixels = np.load(corpus / "pixels.npy", mmap_mode="r")
     training, held_out = split(corpus)
     held_out = held_out[:REPORTED]
     drawn = np.random.default_rng(seed).choice(training, 2 * OWN + REFINED, replace=False)
     theirs, ours, to_refine = np.split(drawn, [OWN, 2 * OWN])
-    refined = refined_latents(pixels[to_refine], seed)
-    chosen = np.concatenate([latents[theirs], own_latents(pixels[ours])])
-    integers = to_integers(train_network(chosen, refined, seed))
-
-    def save(counts: NDArray[np.float64]) -> None:
-        np.savez_compressed(target, cumulative=to_cumulative(counts), **integers)  # type: ignore[arg-type]
-        for cached in (prior.load_weights, prior.load_tables, prior.load_network):
-            cached.cache_clear()
-
-    target.parent.mkdir(parents=True, exist_ok=True)
+    refined = refined_latents(name, pixels[to_refine], seed)
+    chosen = np.concatenate(
+        [
+            latents[theirs] if space == SD1 else own_latents(name, pixels[theirs]),
+            own_latents(name, pixels[ours]),
+        ]
+    )
+    network = train_network(chosen, refined, seed)
     counts = smooth_tables() * PSEUDO
-    save(counts)
+    save(network, counts, WEIGHTS, space)
     half = TABLE_PHOTOGRAPHS // 2
     for fineness in TABLE_FINENESSES:
         for photograph in np.concatenate([chosen[:half], chosen[-half:]]):
             symbols = quantise(photograph.astype(np.float32), step_of(fineness))
-            np.add.at(counts, prior.choose_tables(symbols, fineness)[:2], 1)
+            np.add.at(counts, prior.choose_tables(symbols, fineness, space)[:2], 1)
     for photograph, fineness in zip(refined[0], refined[1].tolist(), strict=True):
         symbols = quantise(photograph.astype(np.float32), step_of(fineness))
-        np.add.at(counts, prior.choose_tables(symbols, fineness)[:2], 1)
-    save(counts)
-    report("TAESD", latents[held_out])
-    report("lite", own_latents(pixels[held_out]))
+        np.add.at(counts, prior.choose_tables(symbols, fineness, space)[:2], 1)
+    save(network, counts, WEIGHTS, space)
+    if space == SD1:
+        report("TAESD", space, latents[held_out])
+    report(name, space, own_latents(name, pixels[held_out]))
 
 
-def report(name: str, latents: NDArray[np.float16]) -> None:
+def report(name: str, space: str, latents: NDArray[np.float16]) -> None:
     """Bits a symbol of held-out photographs, against an ideal zero-order coder of each."""
     for fineness in REPORTED_FINENESSES:
         coded, zero_order, count = 0, 0.0, 0
         for photograph in latents:
             symbols = quantise(photograph.astype(np.float32), step_of(fineness))
-            coded += 8 * len(prior.encode_symbols(symbols, fineness))
+            coded += 8 * len(prior.encode_symbols(symbols, fineness, space))
             count += symbols.size
             for plane in symbols:
                 share = np.unique(plane, return_counts=True)[1] / plane.size

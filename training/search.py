@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from benchmarks.metrics import Lpips, psnr, ssimulacra2
 from django_latentimg.codec.distortion import pixel_loss
 from django_latentimg.codec.lite import HINTS, load_networks
-from django_latentimg.codec.models import LITE_FOLDER, LiteModel
+from django_latentimg.codec.models import LITE_FOLDER, SD1, LiteModel
 from django_latentimg.codec.rate import Expecter
 
 from .browser import round_weights
@@ -66,7 +66,7 @@ class Material:
         self.crops = Crops(corpus, side=SIDE, batch=BATCH, seed=SEED)
         self.perceptual = place(Perceptual(lpips), CPU)
         self.lpips = Lpips(lpips)
-        self.expecter = Expecter(CPU)
+        self.expecter = Expecter(SD1, CPU)
         self.bundled = place(load_networks(LITE_FOLDER), CPU).requires_grad_(False)
 
 

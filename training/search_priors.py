@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from django_latentimg.codec import prior
+from django_latentimg.codec.models import SD1
 from django_latentimg.codec.quantize import step_of
 from django_latentimg.codec.rate import Expecter
 
@@ -88,7 +89,7 @@ def network_bits(network: PriorNetwork) -> Price:
 
 
 def bundled_bits() -> Price:
-    return bits_with(Expecter(torch.device("cpu")))
+    return bits_with(Expecter(SD1, torch.device("cpu")))
 
 
 def bits_with(expect: Expect) -> Price:

@@ -16,18 +16,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from django_latentimg.codec.distortion import pixel_loss, structure_loss, texture_loss
 from django_latentimg.codec.lite import SCALES, LiteDecoder, LiteEncoder
-from django_latentimg.codec.models import LITE_FOLDER
+from django_latentimg.codec.models import WEIGHTS, space_of
+from django_latentimg.codec.quantize import step_of as quantiser_step
 from django_latentimg.codec.rate import Expectation, Expecter
 
-from .data import Crops
+from .data import Crops, to_float
 from .perceptual import Perceptual
+from .prior import refined_latents
 from .taesd import Taesd
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -83,6 +87,14 @@ class Config:
     """Weight of the 1/2, 1/4 and 1/8 heads together."""
     heads_only: bool = False
     """Train these, and leave everything else as it is."""
+    decoder_only: bool = False
+    """Train this with its heads, and leave the encoder, and so the latents, as they are."""
+    refined: int = 0
+    """Photographs whose latents are refined through the bundled networks before the first step:
+    crops of these are then half of the encoder's own. So a stage that begins with what the last one
+    has exported alternates the two."""
+    model: str = "lite"
+    """Bundled model: its weights, the prior of its space. Only ``lite`` has a teacher."""
 
     @classmethod
     def read(cls, path: Path) -> "Config":
@@ -132,12 +144,20 @@ def through_quantiser(
     *,
     clean_share: float,
     step_range: tuple[float, float],
+    own_steps: Tensor | None = None,
 ) -> Coded:
-    """Latents, float (N, C, h, w), at random steps; share and range are those of ``Config``."""
+    """Latents, float (N, C, h, w), at random steps; share and range are those of ``Config``.
+
+    ``own_steps``: float (N,), at which latents are rounded; where 0, at random too.
+    """
     low, high = (torch.tensor(bound).log() for bound in step_range)
     steps = torch.exp(low + (high - low) * torch.rand(len(latents), generator=random))
     clean = torch.rand(len(latents), generator=random) < clean_share
     noisy = torch.rand(len(latents), generator=random) < 0.5
+    if own_steps is not None:
+        given = own_steps > 0
+        steps = torch.where(given, own_steps, steps)
+        clean, noisy = clean & ~given, noisy & ~given
     steps, clean, noisy = (tensor.to(latents.device) for tensor in (steps, clean, noisy))
     quantised = torch.where(
         clean.view(-1, 1, 1, 1), latents, quantise(latents, steps, noisy, random)
@@ -172,9 +192,9 @@ def reduce(pictures: Tensor, factor: int) -> Tensor:
     return F.conv2d(rows, kernel[:, :, None], stride=(1, factor), groups=3)
 
 
-def start_from_bundled(networks: nn.ModuleDict) -> None:
-    """Give the networks the package's weights; a layer that is not there stays as it is."""
-    bundled = load_file(LITE_FOLDER / "diffusion_pytorch_model.safetensors")
+def start_from_bundled(networks: nn.ModuleDict, model: str) -> None:
+    """Give the networks a bundled model's weights; a layer that is not there stays as it is."""
+    bundled = load_file(WEIGHTS / model / "diffusion_pytorch_model.safetensors")
     state = networks.state_dict()
     for name, value in bundled.items():
         if name in state and state[name].shape == value.shape:
@@ -269,6 +289,46 @@ class Run(ABC):
         return {name: float(value.detach()) for name, value in terms.items()} | {"norm": norm}
 
 
+class Refined(NamedTuple):
+    """Photographs whose latents are refined, each for a step of the quantiser."""
+
+    pixels: NDArray[np.uint8]
+    """(N, 3, S, S)."""
+    latents: NDArray[np.float16]
+    """(N, 4, S/8, S/8)."""
+    finenesses: NDArray[np.int64]
+    """Of the step, (N,)."""
+
+    def crops(self, count: int, config: Config, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the batch of one step: pixels, latents and quantiser's steps, as of ``Crops``."""
+        random = np.random.default_rng((config.seed, step, self.latents.shape[0]))
+        cells = config.side // 8
+        chosen = random.choice(len(self.latents), count, replace=False)
+        most = self.latents.shape[-1] - cells + 1
+        pixels, latents = [], []
+        for photo, (top, left) in zip(chosen, random.integers(0, most, (count, 2)), strict=True):
+            latents.append(self.latents[photo, :, top : top + cells, left : left + cells])
+            rows, columns = (slice(8 * at, 8 * (at + cells)) for at in (top, left))
+            pixels.append(self.pixels[photo, :, rows, columns])
+        return (
+            to_float(torch.from_numpy(np.stack(pixels))),
+            torch.from_numpy(np.stack(latents)).float(),
+            torch.tensor([quantiser_step(each) for each in self.finenesses[chosen].tolist()]),
+        )
+
+
+def refine_photographs(
+    crops: Crops, chosen: NDArray[np.int64], config: Config, kept: Path
+) -> Refined:
+    """``chosen``: indices of the corpus; ``kept``: where they are for a run that goes on."""
+    pixels = np.array(crops.pixels[chosen])
+    if not kept.exists():
+        latents, finenesses = refined_latents(config.model, pixels, config.seed)
+        np.savez(kept, latents=latents, finenesses=finenesses)
+    with np.load(kept) as stored:
+        return Refined(pixels, stored["latents"], stored["finenesses"])
+
+
 class Trainer(Run):
     """Encoder and decoder together."""
 
@@ -278,13 +338,21 @@ class Trainer(Run):
         self.crops = Crops(corpus, side=config.side, batch=config.batch, seed=config.seed)
         self.teacher = place(Taesd(teacher), device)
         self.perceptual = place(Perceptual(lpips), device)
-        self.expecter = Expecter(device)
+        self.expecter = Expecter(space_of(config.model), device)
         networks = place(
             nn.ModuleDict({"encoder": LiteEncoder(), "decoder": LiteDecoder()}), device
         )
         if config.start_from_bundled:
-            start_from_bundled(networks)
+            start_from_bundled(networks, config.model)
         self.encoder, self.decoder = networks.values()
+        if config.decoder_only:
+            self.encoder.requires_grad_(False)
+        self.refined: Refined | None = None
+        if config.refined:
+            chosen = np.random.default_rng(config.seed).choice(
+                self.crops.training, config.refined, replace=False
+            )
+            self.refined = refine_photographs(self.crops, chosen, config, run / "refined.npz")
         if config.heads_only:
             networks.requires_grad_(False)
             for head in SMALL_HEADS:
@@ -305,12 +373,19 @@ class Trainer(Run):
         latents = self.encoder(target).float()
         own = latents[taught:].detach() if early else latents[taught:]
         given = torch.cat([reference[:taught], own])
+        own_steps = torch.zeros(count)
+        if self.refined:
+            last = count - (count - taught) // 2
+            target[last:], given[last:], own_steps[last:] = self.refined.crops(
+                count - last, config, self.step
+            )
         quantised, steps, hints, bits = through_quantiser(
             given,
             self.expecter,
             random,
             clean_share=config.clean_share,
             step_range=config.step_range,
+            own_steps=own_steps,
         )
         scales = SCALES[:-1] if config.heads_only else SCALES
         pictures = {
@@ -329,13 +404,17 @@ class Trainer(Run):
             "texture": config.texture * texture_loss(*ours),
             "perceptual": config.perceptual * self.perceptual(*ours).mean(),
             "small": small,
-            "distill": (config.distill_early if early else config.distill)
-            * F.mse_loss(latents, reference),
-            "rate": config.price * (bits * steps)[taught:].mean(),
         }
         if taught and config.perceptual_taught:
             distances = self.perceptual(pictures[1][:taught], target[:taught])
             terms["perceptual_taught"] = config.perceptual_taught * distances.mean()
+        if config.decoder_only:
+            return terms
+        terms |= {
+            "distill": (config.distill_early if early else config.distill)
+            * F.mse_loss(latents, reference),
+            "rate": config.price * (bits * steps)[taught:].mean(),
+        }
         if not early and self.step % config.compatibility_every == 0:
             pair = slice(taught, taught + 2)
             theirs = self.teacher.decode(quantised[pair] + hints[pair, :4]).float()

@@ -3,10 +3,10 @@ declare module "*?integrity" {
   export default integrity;
 }
 
-/** A digest of the decoder's files. */
-declare module "virtual:digest" {
-  const digest: string;
-  export default digest;
+/** Of each latent space: a digest of its decoder's files. */
+declare module "virtual:digests" {
+  const digests: Record<import("./container").Space, string>;
+  export default digests;
 }
 
 /** Where the build has put `page.ts`, from its folder. */

@@ -5,9 +5,16 @@ export class BlobError extends Error {
   override name = "BlobError";
 }
 
+/** By their number in the header: Stable Diffusion 1.x's, and that of the model `compact`. */
+const SPACES = [undefined, "sd1", "compact1"] as const;
+
+/** A latent space. */
+export type Space = NonNullable<(typeof SPACES)[number]>;
+
 /** What a blob says of itself before its chunks. */
 export interface Header {
   version: number;
+  space: Space;
   /** Pixels. */
   width: number;
   /** Pixels. */
@@ -31,7 +38,6 @@ export const PATCHES = "R";
 
 const MAGIC = 0x4c494d47; // LIMG
 const READ_VERSIONS = [3, 4, 5];
-const SD1 = 1;
 const MAX_PIXELS = 2 ** 26;
 const HEADER_LENGTH = 25;
 const CRC_LENGTH = 4;
@@ -49,20 +55,21 @@ export function unpack(blob: Uint8Array): { header: Header; chunks: Chunks } {
   const version = view.getUint8(4);
   if (!READ_VERSIONS.includes(version)) throw new BlobError(`The blob has version ${version}.`);
   checkCrc(view, 0, HEADER_LENGTH - CRC_LENGTH, "header");
-  const header: Header = {
-    version,
-    width: view.getUint32(6),
-    height: view.getUint32(10),
-    quality: view.getUint8(15),
-    fineness: view.getUint8(16),
-    model: view.getUint32(17).toString(16).padStart(8, "0"),
-  };
-  const flags = view.getUint8(5);
-  const space = view.getUint8(14);
-  const inRange = [header.quality, header.fineness].every((value) => value >= 1 && value <= 100);
-  if (flags !== 0 || space !== SD1 || !inRange) {
+  const space = SPACES[view.getUint8(14)];
+  const [quality, fineness] = [view.getUint8(15), view.getUint8(16)];
+  const inRange = [quality, fineness].every((value) => value >= 1 && value <= 100);
+  if (view.getUint8(5) !== 0 || !space || !inRange) {
     throw new BlobError("The blob's header has values that this version does not know.");
   }
+  const header: Header = {
+    version,
+    space,
+    width: view.getUint32(6),
+    height: view.getUint32(10),
+    quality,
+    fineness,
+    model: view.getUint32(17).toString(16).padStart(8, "0"),
+  };
   const pixels = header.width * header.height; // Inexact beyond 2^53, and refused there.
   if (pixels < 1 || pixels > MAX_PIXELS) {
     throw new BlobError(`${header.width} × ${header.height} pixels; up to ${MAX_PIXELS} are read.`);

@@ -1,8 +1,10 @@
 /** From a blob to a picture, by whatever runs the decoder's tasks. */
 
-import { ALPHA, type Header, IMAGE, PATCHES, unpack } from "./container";
-import integrityOfWeights from "./decoder.bin?integrity";
-import weightsUrl from "./decoder.bin?url";
+import { ALPHA, BlobError, type Header, IMAGE, PATCHES, type Space, unpack } from "./container";
+import integrityOfCompactWeights from "./decoder-compact1.bin?integrity";
+import compactWeightsUrl from "./decoder-compact1.bin?url";
+import integrityOfWeights from "./decoder-sd1.bin?integrity";
+import weightsUrl from "./decoder-sd1.bin?url";
 import integrityOfKernels from "./decoder/kernels.wasm?integrity";
 import kernelsUrl from "./decoder/kernels.wasm?url";
 import { SCALES, type Scale } from "./decoder/layers";
@@ -11,8 +13,19 @@ import type { Equipment, Results, Task } from "./decoder/tasks";
 import { decodePicture } from "./embedded";
 import { type Latents, latentShape } from "./latent";
 import { blend, readPatches } from "./patches";
-import integrityOfPrior from "./prior.bin?integrity";
-import priorUrl from "./prior.bin?url";
+import integrityOfCompactPrior from "./prior-compact1.bin?integrity";
+import compactPriorUrl from "./prior-compact1.bin?url";
+import integrityOfPrior from "./prior-sd1.bin?integrity";
+import priorUrl from "./prior-sd1.bin?url";
+
+/** Of each latent space: URL and integrity. */
+const FILES: Record<Space, Record<"weights" | "prior", [string, string]>> = {
+  sd1: { weights: [weightsUrl, integrityOfWeights], prior: [priorUrl, integrityOfPrior] },
+  compact1: {
+    weights: [compactWeightsUrl, integrityOfCompactWeights],
+    prior: [compactPriorUrl, integrityOfCompactPrior],
+  },
+};
 
 /** Runs tasks, some at once. */
 export interface Runner {
@@ -32,24 +45,26 @@ export interface Runner {
   ): Promise<boolean>;
 }
 
-export type Decode = (blob: Uint8Array, width?: number) => Promise<ImageBitmap>;
+export type Decode = (blob: Uint8Array, width?: number, only?: Space) => Promise<ImageBitmap>;
 
 /** `decode` of `decode.ts`, whose tasks `start` finds somebody to run, once there is any. */
 export function decoder(start: (equipment: Equipment) => Runner): Decode {
-  let loading: Promise<Runner> | undefined;
+  const loading = new Map<Space, Promise<Runner>>();
 
   /** Kept for the life of the page; whoever comes after a failure tries again. */
-  async function runner(): Promise<Runner> {
-    const earlier = loading;
+  async function runner(space: Space): Promise<Runner> {
+    const earlier = loading.get(space);
     const failed = await earlier?.then(
       ({ broken }) => broken,
       () => true,
     );
-    if (failed && loading === earlier) loading = undefined;
-    return (loading ??= loadEquipment().then(start));
+    if (failed && loading.get(space) === earlier) loading.delete(space);
+    const present = loading.get(space) ?? loadEquipment(space).then(start);
+    loading.set(space, present);
+    return present;
   }
 
-  return (blob, width) => decode(runner, blob, width);
+  return (blob, width, only) => decode(runner, blob, width, only);
 }
 
 /**
@@ -57,18 +72,22 @@ export function decoder(start: (equipment: Equipment) => Runner): Decode {
  * less.
  */
 async function decode(
-  runner: () => Promise<Runner>,
+  runner: (space: Space) => Promise<Runner>,
   blob: Uint8Array,
   width?: number,
+  only?: Space,
 ): Promise<ImageBitmap> {
   const { header, chunks } = unpack(blob);
+  if (only && header.space !== only) {
+    throw new BlobError(`The blob has the latent space ${header.space}, not ${only}.`);
+  }
   const full = { width: header.width, height: header.height };
   const target = targetSize(full, width);
   const scale = chunks.has(IMAGE) ? 1 : SCALES.find((scale) => full.width >= scale * target.width)!;
   const image = chunks.get(IMAGE);
   const picture = image
     ? await drawn(decodePicture(image, full.width, full.height))
-    : await decodeLatents(await runner(), header, chunks, scale);
+    : await decodeLatents(await runner(header.space), header, chunks, scale);
 
   const patches = chunks.get(PATCHES);
   if (patches) await drawPatches(picture, patches, header, scale);
@@ -177,11 +196,11 @@ function canvas(width: number, height: number): Canvas {
   return context;
 }
 
-async function loadEquipment(): Promise<Equipment> {
+async function loadEquipment(space: Space): Promise<Equipment> {
   const [kernels, weights, prior] = await Promise.all([
     load(kernelsUrl, integrityOfKernels).then((code) => WebAssembly.compile(code)),
-    load(weightsUrl, integrityOfWeights),
-    load(priorUrl, integrityOfPrior),
+    load(...FILES[space].weights),
+    load(...FILES[space].prior),
   ]);
   return { kernels, weights, prior };
 }

@@ -81,7 +81,7 @@ export class Prior {
   /** Address behind the weights. */
   private free: number;
 
-  /** `module`: of `kernels.wasm`; `file`: `prior.bin`, whose layout `training/browser.py` tells. */
+  /** `module`: of `kernels.wasm`; `file`: `prior-*.bin`, whose layout `training/browser.py` tells. */
   static async load(module: WebAssembly.Module, file: ArrayBuffer): Promise<Prior> {
     const instance = await WebAssembly.instantiate(module);
     return new Prior(instance.exports as unknown as Kernels, new DataView(file));

@@ -12,8 +12,8 @@ const LAST_CHUNK = 15 + 9;
 describe("unpack", () => {
   test.each(NAMES)("reads the header of %s", (name) => {
     const { header } = unpack(blobOf(name));
-    const { width, height, quality, fineness, model } = facts(name);
-    expect(header).toMatchObject({ width, height, quality, fineness, model });
+    const { width, height, space, quality, fineness, model } = facts(name);
+    expect(header).toMatchObject({ width, height, space, quality, fineness, model });
   });
 
   test("gives payloads by type, of unknown types too", () => {

@@ -1,20 +1,19 @@
 import { describe, expect, test } from "vitest";
 import { unpack } from "../src/container";
 import { type Scale, SCALES } from "../src/decoder/layers";
-import { Network } from "../src/decoder/network";
 import { cut, tileOf } from "../src/decoder/tiles";
 import { type Latents, readLatents } from "../src/latent";
 import * as files from "./files";
 
-const network = await Network.load(files.KERNELS, files.bytes("../../src/decoder.bin"));
+const networks = await files.loadNetworks();
 
 function latentsOf(name: string): Latents {
   const { header, chunks } = unpack(files.blobOf(name));
-  return readLatents(header, chunks, files.PRIOR);
+  return readLatents(header, chunks, files.PRIORS[header.space]);
 }
 
 /** uint8 (height, width, 3), in at least so many tiles. */
-function decode(latents: Latents, scale: Scale, count: number): Uint8Array {
+function decode(latents: Latents, scale: Scale, count: number, network = networks.sd1): Uint8Array {
   const { rows, columns } = latents;
   const cell = 8 / scale;
   const rgb = new Uint8Array(rows * cell * columns * cell * 3);
@@ -55,7 +54,7 @@ describe.each(files.WITH_LATENTS.filter((name) => !/^v[34]-/.test(name)))("%s", 
   const latents = latentsOf(name);
 
   test.each(SCALES)("at 1/%i, as Python's decoder in float32", (scale) => {
-    const pixels = decode(latents, scale, 1);
+    const pixels = decode(latents, scale, 1, networks[files.facts(name).space]);
     const kernels = difference(pixels, files.bytes(`${name}.${scale}.rounded.rgb`));
     expect(kernels.max).toBeLessThanOrEqual(1);
     expect(kernels.mean).toBeLessThan(0.001);

@@ -25,7 +25,7 @@ from torch import nn
 from django_latentimg import codec
 from django_latentimg.codec import container, embedded
 from django_latentimg.codec.lite import SCALES, LiteDecoder, load_networks
-from django_latentimg.codec.models import LITE_FOLDER, LiteModel
+from django_latentimg.codec.models import BUNDLED, WEIGHTS, LiteModel
 from django_latentimg.codec.patches import FORMATS
 from training.browser import FINER, round_weights, twice
 
@@ -40,6 +40,7 @@ def write(folder: Path, name: str, blob: bytes, decoders: dict[str, LiteModel]) 
     facts = {
         "width": latent.width,
         "height": latent.height,
+        "space": latent.space,
         "quality": latent.quality,
         "fineness": latent.fineness,
         "model": latent.model,
@@ -85,8 +86,8 @@ def float32(decoder: LiteDecoder) -> LiteModel:
     return model
 
 
-def with_rounded_weights() -> LiteDecoder:
-    decoder = load_networks(LITE_FOLDER)["decoder"]
+def with_rounded_weights(model: str) -> LiteDecoder:
+    decoder = load_networks(WEIGHTS / model)["decoder"]
     assert isinstance(decoder, LiteDecoder)
     for module in decoder.modules():
         if isinstance(module, nn.Conv2d):
@@ -102,19 +103,27 @@ def with_rounded_weights() -> LiteDecoder:
 
 def main(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
-    networks = load_networks(LITE_FOLDER)
     decoders = {
-        ".rgb": float32(networks["decoder"]),
-        ".rounded.rgb": float32(with_rounded_weights()),
+        space: {
+            ".rgb": float32(load_networks(WEIGHTS / model)["decoder"]),
+            ".rounded.rgb": float32(with_rounded_weights(model)),
+        }
+        for model, space in BUNDLED.items()
     }
+
+    def write_blob(name: str, blob: bytes) -> None:
+        write(folder, name, blob, decoders[codec.Latent.from_bytes(blob).space])
+
     for path in sorted(GOLDEN.glob("v*/*.limg")):
-        write(folder, f"{path.parent.name}-{path.stem}", path.read_bytes(), decoders)
+        write_blob(f"{path.parent.name}-{path.stem}", path.read_bytes())
     data = Path(skimage.__file__).parent / "data"
     for file, quality in PHOTOGRAPHS:
         with Image.open(data / file) as image:
             photograph = image.convert("RGB").crop((0, 0, SIDE, min(SIDE, image.height)))
-        blob = codec.encode(photograph, quality=quality)
-        write(folder, f"{Path(file).stem}-{quality}", blob, decoders)
+        for model in BUNDLED:
+            blob = codec.encode(photograph, quality=quality, model=model)
+            name = f"{Path(file).stem}-{quality}" + ("" if model == "lite" else f"-{model}")
+            write_blob(name, blob)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { crc32 } from "node:zlib";
-import { BlobError } from "../src/container";
+import { BlobError, type Space } from "../src/container";
+import { Network } from "../src/decoder/network";
 import { Prior } from "../src/prior";
 
 const FOLDER = new URL("./expected/", import.meta.url);
@@ -10,6 +11,7 @@ const FOLDER = new URL("./expected/", import.meta.url);
 export interface Facts {
   width: number;
   height: number;
+  space: Space;
   quality: number;
   fineness: number;
   model: string;
@@ -40,7 +42,16 @@ export const floatsOf = (name: string, kind: "rounded" | "hints") =>
   new Float32Array(bytes(`${name}.${kind}`).buffer);
 
 export const KERNELS = new WebAssembly.Module(bytes("../../src/decoder/kernels.wasm"));
-export const PRIOR = await Prior.load(KERNELS, bytes("../../src/prior.bin").buffer);
+const SPACES: Space[] = ["sd1", "compact1"];
+const ofEach = async <Kind>(load: (space: Space) => Promise<Kind>) =>
+  Object.fromEntries(
+    await Promise.all(SPACES.map(async (space) => [space, await load(space)])),
+  ) as Record<Space, Kind>;
+export const PRIORS = await ofEach((space) =>
+  Prior.load(KERNELS, bytes(`../../src/prior-${space}.bin`).buffer),
+);
+export const loadNetworks = () =>
+  ofEach((space) => Network.load(KERNELS, bytes(`../../src/decoder-${space}.bin`)));
 
 type HeaderField = "version" | "flags" | "width" | "height" | "space" | "quality" | "fineness";
 

@@ -1,4 +1,4 @@
-import digest from "virtual:digest";
+import digests from "virtual:digests";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Visitor } from "../src/page/decision";
 
@@ -32,7 +32,7 @@ async function asked(listeners: Record<string, Listener>): Promise<string[]> {
 }
 
 const told = { waitUntil: () => {} };
-const visitor = { missed: 0, digest, pace: 10 };
+const visitor = { missed: 0, digest: digests.compact1, pace: 10, space: "compact1" as const };
 
 beforeEach(() => {
   vi.resetModules();

@@ -8,13 +8,13 @@ import { cut, tileOf } from "../src/decoder/tiles";
 import { readLatents } from "../src/latent";
 import * as files from "./files";
 
-const network = await Network.load(files.KERNELS, files.bytes("../../src/decoder.bin"));
+const network = await Network.load(files.KERNELS, files.bytes("../../src/decoder-sd1.bin"));
 const { header, chunks } = unpack(files.blobOf("coffee-50"));
-const latents = readLatents(header, chunks, files.PRIOR);
+const latents = readLatents(header, chunks, files.PRIORS.sd1);
 const { rows, columns } = latents;
 
 bench("blob to latents", () => {
-  readLatents(header, chunks, files.PRIOR);
+  readLatents(header, chunks, files.PRIORS.sd1);
 });
 for (const scale of SCALES) {
   bench(`latents to pixels at 1/${scale}`, () => {

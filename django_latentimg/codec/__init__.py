@@ -47,14 +47,15 @@ def encode(
 
     ``quality``: 1 to 100; equal quality looks about equally good. ``effort``: 0, or up to 9 for as
     many rounds of refinement of the latents, of which ``progress`` hears: it is called with the
-    steps done and their total. ``model``: ``lite``, or the folder or hub id of a diffusers
-    autoencoder. ``quantizer``: ``palette`` is Bühlmann's, for comparison, dithered or not; it knows
-    neither quality nor effort. ``guard``: what the blob must hold, with patches or as AVIF; without
-    one latents are kept whatever they lose. Metadata is dropped; colours become sRGB. Raises
-    ``ImageError``, ``ModelError``.
+    steps done and their total. ``model``: ``lite``; ``compact``, whose blobs are smaller and have a
+    latent space of their own; or the folder or hub id of a diffusers autoencoder. ``quantizer``:
+    ``palette`` is Bühlmann's, for comparison, dithered or not; it knows neither quality nor effort.
+    ``guard``: what the blob must hold, with patches or as AVIF; without one latents are kept
+    whatever they lose. Metadata is dropped; colours become sRGB. Raises ``ImageError``,
+    ``ModelError``.
     """
     from . import calibration
-    from .models import SPACE, load_model
+    from .models import SD1, load_model, space_of
 
     if not 1 <= quality <= 100:
         raise ImageError(f"Quality must be from 1 to 100, not {quality}.")
@@ -62,6 +63,8 @@ def encode(
         raise ImageError(f"There is no quantizer {quantizer!r}; there are {get_args(Quantizer)}.")
     if effort and quantizer != "uniform":
         raise ImageError("Only the uniform quantizer can be refined: leave out the effort.")
+    if quantizer != "uniform" and space_of(model) != SD1:
+        raise ImageError("The palette is one of Stable Diffusion's latents: choose another model.")
     opened = pixels.open_image(image)
     try:
         rgb, alpha = pixels.read(opened)
@@ -81,14 +84,16 @@ def encode(
                 latent_model, padded, latents, fineness=fineness, effort=effort, progress=progress
             )
         symbols = quantize.quantise(latents, quantize.step_of(fineness))
-        chunks = {container.SYMBOLS: prior.encode_symbols(symbols, fineness)}
+        chunks = {container.SYMBOLS: prior.encode_symbols(symbols, fineness, latent_model.space)}
     else:
         fineness = calibration.PROBE
         coded = palette.encode_palette(latents, dither=quantizer == "palette")
         chunks = {container.PALETTE: coded}
     if alpha is not None:
         chunks[container.ALPHA] = embedded.encode_alpha(alpha)
-    header = container.Header(width, height, SPACE, quality, fineness, latent_model.fingerprint)
+    header = container.Header(
+        width, height, latent_model.space, quality, fineness, latent_model.fingerprint
+    )
     if guard:
         from .guard import apply
 
@@ -111,12 +116,13 @@ def decode(
     """The picture, RGB or RGBA, ``width`` pixels wide or in full; never scaled up.
 
     A smaller picture comes from the smallest of the decoder's outputs that covers it, so it costs
-    less. ``denoiser``: for a ``model`` that was not trained on quantised latents, ``bundled``, or
-    the folder or hub id of a Stable Diffusion 1.x pipeline or a ``UNet2DModel``. ``engine``:
-    ``torch`` or ``onnxruntime``, which has the bundled decoder only. Raises ``BlobError``,
-    ``ModelError``.
+    less. ``model``: what decodes blobs of its latent space; those of another are decoded by the
+    bundled model that has it. ``denoiser``: for a ``model`` that was not trained on quantised
+    latents, ``bundled``, or the folder or hub id of a Stable Diffusion 1.x pipeline or a
+    ``UNet2DModel``. ``engine``: ``torch`` or ``onnxruntime``, which has the bundled decoders only.
+    Raises ``BlobError``, ``ModelError``.
     """
-    from .models import load_decoder
+    from .models import SD1, load_decoder, reader
 
     latent = Latent.from_bytes(blob)
     full = latent.width, latent.height
@@ -129,11 +135,18 @@ def decode(
         scale = next(scale for scale in (8, 4, 2, 1) if full[0] >= scale * target[0])
         latents, hints, step = latent.rounded(), latent.hints(), latent.step
         if denoiser is not None:
+            if latent.space != SD1:
+                raise ModelError(
+                    f"The blob has the latent space {latent.space!r}; denoisers are for "
+                    "Stable Diffusion's. Leave the denoiser out."
+                )
             from .denoise import load_denoiser
 
             latents = load_denoiser(denoiser).denoise(latents, hints, step=step)
             hints, step = np.zeros_like(hints), 0.0
-        rgb = load_decoder(model, engine).decode(latents, hints, step=step, scale=scale)
+        rgb = load_decoder(reader(latent.space, model), engine).decode(
+            latents, hints, step=step, scale=scale
+        )
     else:
         rgb = latent.image()
     patches = latent.patches()
@@ -182,7 +195,7 @@ class Latent:
 
     @property
     def space(self) -> str:
-        """The latent space, ``sd1``."""
+        """The latent space, ``sd1`` or ``compact1``."""
         return self._header.space
 
     @property
@@ -229,7 +242,8 @@ class Latent:
         if not self.has_latents:
             raise BlobError("The blob's picture is kept as AVIF and has no latents.")
         height, width = self._header.latent_shape
-        return prior.decode_symbols(self._chunks[container.SYMBOLS], height, width, self.fineness)
+        data = self._chunks[container.SYMBOLS]
+        return prior.decode_symbols(data, height, width, self.fineness, self.space)
 
     def symbols(self) -> NDArray[np.int64]:
         """int64 (4, ceil(H/8), ceil(W/8)); levels from 0 to 255 with a palette.
@@ -262,7 +276,7 @@ class Latent:
         return np.concatenate([shift, np.log2(spread)])
 
     def latents(self) -> NDArray[np.float32]:
-        """float32 (4, ceil(H/8), ceil(W/8)), scaled SD 1.x latents for any decoder of that space.
+        """float32 (4, ceil(H/8), ceil(W/8)), scaled, for any decoder of the blob's ``space``.
 
         ``rounded()`` with the first four of ``hints()``: nearer to the encoder's latents than
         rounding left them. Raises ``BlobError``.
@@ -274,10 +288,13 @@ class Latent:
 
         One tensor, ``latents``: float16 (1, 4, ceil(H/8), ceil(W/8)), scaled; divide by the
         metadata's ``scaling_factor`` for a VAE's ``decode()``. The decoded picture's upper left
-        ``width`` × ``height`` pixels count.
+        ``width`` × ``height`` pixels count. Of Stable Diffusion's space only: another's no VAE
+        reads, though it would make something of them.
         """
-        from .models import SCALING_FACTOR
+        from .models import SCALING_FACTOR, SD1
 
+        if self.space != SD1:
+            raise BlobError(f"The latent space {self.space!r} is read by django-latentimg only.")
         latents = self.latents()[None].astype("<f2")
         header = {
             "__metadata__": {

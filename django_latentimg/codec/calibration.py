@@ -18,11 +18,12 @@ PROBE = 50
 """Fineness at which a picture is decoded to see how it fares."""
 PROBED_TILES = 4
 """Of a large picture only so many tiles are decoded, evenly spread."""
-LIKENESS = (-82.7, -25.6, -10.6)
-"""SSIMULACRA2 is about the first, plus the second times the logarithm of the structure's loss, plus
-the third times that of the pixels'."""
+LIKENESS = {"sd1": (-82.7, -25.6, -10.6), "compact1": (-79.3, -21.0, -14.9)}
+"""Of a latent space: SSIMULACRA2 is about the first, plus the second times the logarithm of the
+structure's loss, plus the third times that of the pixels'."""
 USUAL = -8.6
-"""Mean likeness of photographs at the probe."""
+"""Mean likeness of photographs at the probe, in Stable Diffusion's space. Where others are more
+alike, they are given coarser steps, so that a quality means about the same in each."""
 FINENESS_PER_POINT = 0.75
 LARGEST_SHIFT = 12
 """Pictures that this latent space cannot hold would take bytes without end."""
@@ -35,14 +36,14 @@ def fineness_of(
 
     ``rgb``: uint8 (8h, 8w, 3); ``latents``: float32 (4, h, w), the encoder's.
     """
-    wanted = FINENESS_PER_POINT * (USUAL - likeness(*losses(model, rgb, latents)))
+    wanted = FINENESS_PER_POINT * (USUAL - likeness(model.space, *losses(model, rgb, latents)))
     shift = round(min(max(wanted, -LARGEST_SHIFT), LARGEST_SHIFT))
     return min(max(quality + shift, FINENESSES[0]), FINENESSES[-1])
 
 
-def likeness(structure: float, pixels: float) -> float:
+def likeness(space: str, structure: float, pixels: float) -> float:
     """About the SSIMULACRA2 of a decoded picture with these losses."""
-    constant, of_structure, of_pixels = LIKENESS
+    constant, of_structure, of_pixels = LIKENESS[space]
     return float(constant + of_structure * np.log(structure) + of_pixels * np.log(pixels))
 
 
@@ -75,7 +76,7 @@ def round_trip(model: LatentModel, latents: NDArray[np.float32], step: float) ->
     from .rate import load_expecter
 
     rounded = dequantise(quantise(latents, step), step)
-    expect = load_expecter(model.device)
+    expect = load_expecter(model.space, model.device)
     with torch.inference_mode():
         known = torch.from_numpy(rounded)[None].to(model.device)
         steps = torch.tensor([step], device=model.device)

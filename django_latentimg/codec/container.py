@@ -13,8 +13,9 @@ VERSION = 5
 READ_VERSIONS = (3, 4, VERSION)
 """Version 3 had no pictures and no patches, 4 no bare AVIF."""
 
-SPACES = {1: "sd1"}
-"""Latent spaces by their number in the header. ``sd1``: Stable Diffusion 1.x, scaled by 0.18215."""
+SPACES = {1: "sd1", 2: "compact1"}
+"""Latent spaces by their number in the header. ``sd1``: Stable Diffusion 1.x, scaled by 0.18215;
+``compact1``: that of the bundled model ``compact``, which nothing else reads."""
 
 SYMBOLS = b"S"
 PALETTE = b"P"

@@ -1,7 +1,7 @@
 """Latent models: load one by name, encode pixels to latents, decode latents to pixels.
 
-torch, diffusers and onnxruntime are imported when a model is loaded, not before. All models share
-Stable Diffusion 1.x's scaled latent space, so what one encodes any other decodes.
+torch, diffusers and onnxruntime are imported when a model is loaded, not before. All models but
+``compact`` share Stable Diffusion 1.x's scaled latent space, so what one encodes any other decodes.
 """
 
 import hashlib
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-SPACE = "sd1"
+SD1 = "sd1"
+"""The latent space that all share but those bundled models that have their own."""
+BUNDLED = {"lite": SD1, "compact": "compact1"}
+"""Latent space of each bundled model, by the model's name."""
 SCALING_FACTOR = 0.18215
 """Stable Diffusion 1.x's latents times this have about unit variance."""
 
@@ -33,7 +36,8 @@ TILE = 128
 PASS_PIXELS = 1 << 22
 """Of all pictures that one pass of a GPU takes: eight of the size of a page."""
 
-LITE_FOLDER = Path(__file__).parent / "weights" / "lite"
+WEIGHTS = Path(__file__).parent / "weights"
+LITE_FOLDER = WEIGHTS / "lite"
 LITE_MARGIN = 21
 """Latent pixels around a tile that can influence its inside (receptive field's radius).
 
@@ -127,6 +131,8 @@ class Decoder(ABC):
 class LatentModel(Decoder):
     """Encoder and decoder in torch that share one latent space; the encoder tiles as well."""
 
+    space = SD1
+
     def __init__(self, network: "torch.nn.Module") -> None:
         import torch
 
@@ -218,12 +224,13 @@ class _Coded(NamedTuple):
 
 
 class LiteModel(LatentModel):
-    """The bundled networks; in bfloat16 where the processor multiplies that natively."""
+    """Bundled networks; in bfloat16 where the processor multiplies that natively."""
 
     margin = LITE_MARGIN
 
-    def __init__(self, network: "torch.nn.Module") -> None:
+    def __init__(self, network: "torch.nn.Module", space: str = SD1) -> None:
         super().__init__(network)
+        self.space = space
         self.bfloat16 = _multiplies_bfloat16(self.device)
         """Half the time; float32 where False. Decoded pictures differ by a level here and there.
 
@@ -317,25 +324,40 @@ LOADING = Lock()
 """Threads that come first together would all load it, and diffusers' lazy imports fail then."""
 
 
+def space_of(name: str) -> str:
+    """Latent space of ``load_model(name)``."""
+    return BUNDLED.get(name, SD1)
+
+
+def reader(space: str, name: str) -> str:
+    """``name`` where that model decodes latents of ``space``, else the bundled one that does.
+
+    So a site that has changed its model goes on showing what it has.
+    """
+    if space_of(name) == space:
+        return name
+    return next(bundled for bundled, own in BUNDLED.items() if own == space)
+
+
 def load_decoder(name: str, engine: Engine = "auto") -> Decoder:
-    """Of ``load_model``, or for ``lite`` the same networks in onnxruntime.
+    """Of ``load_model``, or for those of ``BUNDLED`` the same networks in onnxruntime.
 
     Kept for the life of the process. Raises ``ModelError``, which says what to do.
     """
     if engine == "auto":
-        engine = "onnxruntime" if name == "lite" and not find_spec("torch") else "torch"
+        engine = "onnxruntime" if name in BUNDLED and not find_spec("torch") else "torch"
     if engine == "torch":
         return load_model(name)
-    if name != "lite":
+    if name not in BUNDLED:
         raise ModelError(f"Latent model {name!r} needs torch: {INSTALL}.")
-    from .onnx_decoder import load_lite
+    from .onnx_decoder import load_bundled
 
     with LOADING:
-        return load_lite()
+        return load_bundled(name)
 
 
 def load_model(name: str) -> LatentModel:
-    """``lite``, or the folder or hub id of a diffusers ``AutoencoderTiny`` or ``AutoencoderKL``.
+    """Of ``BUNDLED``, or of the folder or hub id of an ``AutoencoderTiny`` or ``AutoencoderKL``.
 
     Kept for the life of the process. Raises ``ModelError``, which says what to do.
     """
@@ -350,8 +372,8 @@ def _load(name: str) -> LatentModel:
 
         from .lite import load_networks
 
-        if name == "lite":
-            return LiteModel(load_networks(LITE_FOLDER))
+        if name in BUNDLED:
+            return LiteModel(load_networks(WEIGHTS / name), BUNDLED[name])
         from diffusers import AutoencoderKL, AutoencoderTiny
     except ImportError as error:
         raise ModelError(f"Latent model {name!r} needs torch ({error}): {INSTALL}.") from error
@@ -366,8 +388,8 @@ def _load(name: str) -> LatentModel:
             return KlModel(AutoencoderKL.from_pretrained(name, low_cpu_mem_usage=False))
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(
-            f"Latent model {name!r} cannot be loaded: {error} Give 'lite', a folder with "
-            "config.json and safetensors weights, or a hub id; without a network, download it "
+            f"Latent model {name!r} cannot be loaded: {error} Give 'lite', 'compact', a folder "
+            "with config.json and safetensors weights, or a hub id; without a network, download it "
             "first and give the folder."
         ) from error
     raise ModelError(

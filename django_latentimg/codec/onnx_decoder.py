@@ -1,4 +1,4 @@
-"""The bundled decoder in onnxruntime, for web nodes without torch.
+"""The bundled decoders in onnxruntime, for web nodes without torch.
 
 One small graph for each scale; all read their weights from the safetensors file beside them, which
 torch reads too (``python -m training export`` writes the graphs).
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ModelError
-from .models import LITE_FOLDER, LITE_MARGIN, Decoder
+from .models import LITE_MARGIN, WEIGHTS, Decoder
 
 INSTALL = "install django-latentimg[web] or django-latentimg[worker]"
 
@@ -20,7 +20,8 @@ class OnnxDecoder(Decoder):
 
     margin = LITE_MARGIN
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        """``name``: of the bundled model. Raises ``ModelError``."""
         try:
             import onnxruntime
         except ImportError as error:
@@ -32,7 +33,7 @@ class OnnxDecoder(Decoder):
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.sessions = {
             scale: onnxruntime.InferenceSession(
-                str(LITE_FOLDER / graph_name(scale)), options, ["CPUExecutionProvider"]
+                str(WEIGHTS / name / graph_name(scale)), options, ["CPUExecutionProvider"]
             )
             for scale in (8, 4, 2, 1)
         }
@@ -55,6 +56,6 @@ def graph_name(scale: int) -> str:
 
 
 @cache
-def load_lite() -> OnnxDecoder:
+def load_bundled(name: str) -> OnnxDecoder:
     """Raises ``ModelError``."""
-    return OnnxDecoder()
+    return OnnxDecoder(name)

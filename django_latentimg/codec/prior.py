@@ -3,7 +3,8 @@
 Normative for the bitstream. Inputs, weights, activations and outputs are integers, kept in float64
 and below 2^53, so every sum is exact in any order and on any machine (Ballé et al., "Integer
 networks for data compression with latent-variable models", ICLR 2019). No float ever decides a
-probability. Weights and tables are data (``weights/prior.npz``, made by ``training/prior.py``).
+probability. Weights and tables are data, of each latent space its own (``weights/prior-*.npz``,
+made by ``training/prior.py``).
 
 Order: anti-diagonals ``x + 3 y``, from the top of each downwards, and within a diagonal channel by
 channel. So the two rings of neighbours above and to the left are always known, in all channels, and
@@ -90,23 +91,27 @@ class Network:
 
 
 @cache
-def load_weights() -> dict[str, NDArray[np.int64]]:
-    """The arrays of ``weights/prior.npz``; ``docs/format.md`` names them."""
-    source = files(__package__) / "weights" / "prior.npz"
+def load_weights(space: str) -> dict[str, NDArray[np.int64]]:
+    """The arrays of a latent space's file; ``docs/format.md`` names them."""
+    source = files(__package__) / "weights" / file_name(space)
     with source.open("rb") as stored, np.load(stored, allow_pickle=False) as arrays:
         return {name: arrays[name].astype(np.int64) for name in arrays.files}
 
 
+def file_name(space: str) -> str:
+    return f"prior-{space}.npz"
+
+
 @cache
-def load_tables() -> list[list[int]]:
+def load_tables(space: str) -> list[list[int]]:
     """``SPREADS * PHASES`` lists of 66 cumulative frequencies."""
-    tables: list[list[int]] = load_weights()["cumulative"].tolist()
+    tables: list[list[int]] = load_weights(space)["cumulative"].tolist()
     return tables
 
 
 @cache
-def load_network(fineness: int) -> Network:
-    data = {name: value.astype(np.float64) for name, value in load_weights().items()}
+def load_network(space: str, fineness: int) -> Network:
+    data = {name: value.astype(np.float64) for name, value in load_weights(space).items()}
     return Network(
         context=data["context"],
         bias=data["bias"][:, None] + data["step"][:, None] * step_input(fineness),
@@ -205,12 +210,14 @@ def _clip(values: Exact, low: float, high: float) -> Exact:
     return np.minimum(values, high, out=values)
 
 
-def choose_tables(symbols: Integers, fineness: int) -> tuple[Integers, Integers, Integers]:
+def choose_tables(
+    symbols: Integers, fineness: int, space: str
+) -> tuple[Integers, Integers, Integers]:
     """Of symbols that are all known: (table, index in it, symbol), int64 (4, h w) each.
 
     In the order of ``diagonals()``; index ``ESCAPE`` where the table does not reach.
     """
-    network = load_network(fineness)
+    network = load_network(space, fineness)
     _, height, width = symbols.shape
     padded = np.pad(symbols, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN))).reshape(CHANNELS, -1)
     latents = to_inputs(padded, network)
@@ -233,11 +240,11 @@ def choose_tables(symbols: Integers, fineness: int) -> tuple[Integers, Integers,
     return tables, indices, ordered
 
 
-def encode_symbols(symbols: Integers, fineness: int) -> bytes:
+def encode_symbols(symbols: Integers, fineness: int, space: str) -> bytes:
     """int64 symbols (4, h, w), |symbol| <= 2047 -> entropy-coded bytes."""
-    tables = load_tables()
+    tables = load_tables(space)
     _, height, width = symbols.shape
-    coded = [planes.tolist() for planes in choose_tables(symbols, fineness)]
+    coded = [planes.tolist() for planes in choose_tables(symbols, fineness, space)]
     encoder = RangeEncoder()
     start = 0
     for places in diagonals(height, width):
@@ -264,9 +271,9 @@ class Decoded(NamedTuple):
     """float32 (4, h, w): spread of the logistic distribution, symbols."""
 
 
-def decode_symbols(data: bytes, height: int, width: int, fineness: int) -> Decoded:
+def decode_symbols(data: bytes, height: int, width: int, fineness: int, space: str) -> Decoded:
     """Inverse of ``encode_symbols``, for (4, height, width). Raises ``BlobError``."""
-    network, tables = load_network(fineness), load_tables()
+    network, tables = load_network(space, fineness), load_tables(space)
     shape = CHANNELS, height + 2 * MARGIN, width + 2 * MARGIN
     latents = np.zeros(shape).reshape(CHANNELS, -1)
     offsets = neighbour_offsets(height, width)[:, None]

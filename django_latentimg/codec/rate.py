@@ -53,10 +53,10 @@ def neighbours(latents: Tensor) -> Tensor:
 
 
 class Expecter:
-    """The prior's network with float weights, on one device."""
+    """The network of a latent space's prior with float weights, on one device."""
 
-    def __init__(self, device: torch.device) -> None:
-        data, weight = prior.load_weights(), 2.0**prior.WEIGHT_BITS
+    def __init__(self, space: str, device: torch.device) -> None:
+        data, weight = prior.load_weights(space), 2.0**prior.WEIGHT_BITS
 
         def floats(name: str, unit: float) -> Tensor:
             return torch.from_numpy(data[name] / unit).float().to(device)
@@ -90,6 +90,6 @@ class Expecter:
 
 
 @cache
-def load_expecter(device: torch.device) -> Expecter:
+def load_expecter(space: str, device: torch.device) -> Expecter:
     """Kept for the life of the process."""
-    return Expecter(device)
+    return Expecter(space, device)

@@ -104,7 +104,7 @@ def _refine_tiles(model: LatentModel, steps: int, tiles: list[_Tile]) -> list[ND
 
     step_of_each = torch.tensor([tile.step for tile in tiles], device=model.device)
     step = step_of_each.view(-1, 1, 1, 1)
-    expect = load_expecter(model.device)
+    expect = load_expecter(model.space, model.device)
     (rows, columns, _), (_, _, top, left, _, _) = tiles[0].source.shape, tiles[0]
     inside = np.s_[:, :, top : top + rows // 8, left : left + columns // 8]
     inside_pixels = np.s_[:, :, top * 8 : top * 8 + rows, left * 8 : left * 8 + columns]

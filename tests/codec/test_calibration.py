@@ -1,16 +1,18 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
 
 from django_latentimg import codec
-from django_latentimg.codec import calibration, models
+from django_latentimg.codec import calibration, container, models
 from django_latentimg.codec.calibration import LARGEST_SHIFT, fineness_of, likeness
 
 
-@pytest.fixture(scope="module")
-def model() -> models.LatentModel:
-    return models.load_model("lite")
+@pytest.fixture(scope="module", params=models.BUNDLED)
+def model(request: pytest.FixtureRequest) -> models.LatentModel:
+    return models.load_model(request.param)
 
 
 def fineness(model: models.LatentModel, picture: np.ndarray, quality: int) -> int:
@@ -56,12 +58,16 @@ def test_fineness_of__decodes_a_few_tiles_of_a_large_picture(model, monkeypatch)
     assert sizes == [(4, 8, 8)] * 4
 
 
-def test_likeness__falls_with_either_loss():
-    assert likeness(0.1, 0.1) > likeness(0.2, 0.1) > likeness(0.2, 0.2)
+@pytest.mark.parametrize("space", container.SPACES.values())
+def test_likeness__falls_with_either_loss(space):
+    of = partial(likeness, space)
+    assert of(0.1, 0.1) > of(0.2, 0.1) > of(0.2, 0.2)
 
 
-def test_encode__writes_what_was_asked_and_what_it_came_to(model):
-    latent = codec.Latent.from_bytes(codec.encode(Image.fromarray(sky()), quality=60))
+@pytest.mark.parametrize("name", models.BUNDLED)
+def test_encode__writes_what_was_asked_and_what_it_came_to(name):
+    model = models.load_model(name)
+    latent = codec.Latent.from_bytes(codec.encode(Image.fromarray(sky()), quality=60, model=name))
     assert latent.quality == 60
     assert latent.fineness == fineness(model, sky(), 60)
     assert latent.step == 0.5 * 2 ** ((50 - latent.fineness) / 25)

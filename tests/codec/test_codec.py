@@ -17,11 +17,11 @@ from django_latentimg.codec.guard import Verdict
 from django_latentimg.codec.patches import Box
 from django_latentimg.codec.quantize import step_of
 from tests.conftest import image_bytes, picture
-from tests.golden.__main__ import CURRENT, FOLDER, chequers, digest
+from tests.golden.__main__ import COMPACT, CURRENT, FOLDER, chequers, digest
 
 GOLDEN = {
     path: expected
-    for folder in sorted(FOLDER.glob("v*"))
+    for folder in (*sorted(FOLDER.glob("v*")), COMPACT)
     for name, expected in json.loads((folder / "expected.json").read_text()).items()
     for path in [folder / f"{name}.limg"]
 }
@@ -204,6 +204,7 @@ def test_golden__blobs_stay_readable(path):
     latent = Latent.from_bytes(blob)
     assert (latent.width, latent.height) == (expected["width"], expected["height"])
     assert latent.fineness == expected["fineness"]
+    assert latent.space == ("compact1" if path.parent == COMPACT else "sd1")
     if "symbols_sha256" in expected:
         assert digest(latent.symbols()) == expected["symbols_sha256"]
     patches = latent.patches()

@@ -15,7 +15,7 @@ headers = st.builds(
     Header,
     width=st.integers(1, 8000),
     height=st.integers(1, 8000),
-    space=st.just("sd1"),
+    space=st.sampled_from(list(container.SPACES.values())),
     quality=st.integers(1, 100),
     fineness=st.integers(1, 100),
     model=st.just("0badcafe"),

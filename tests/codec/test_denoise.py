@@ -282,6 +282,12 @@ def test_load_denoiser__of_an_unknown_name_says_what_to_do():
         codec.decode(codec.encode(picture()), denoiser="nobody/has-this-denoiser")
 
 
+def test_decode__of_another_latent_space_takes_no_denoiser():
+    blob = codec.encode(picture(), model="compact")
+    with pytest.raises(ModelError, match=r"'compact1'.*Stable Diffusion.*Leave"):
+        codec.decode(blob, denoiser="bundled")
+
+
 def test_load_denoiser__of_other_channels_is_refused(tmp_path):
     save_unet(tmp_path / "unet", in_channels=9)
     with pytest.raises(ModelError, match=r"\(9, 4\).*Stable Diffusion 1\.x"):

@@ -120,6 +120,16 @@ def test_lite__shares_its_latent_space_with_taesd():
         assert psnr(cat, codec.decode(blob, model=decoder)) > own - 1.5, (encoder, decoder)
 
 
+@pytest.mark.parametrize("name", ["astronaut.png", "chelsea.png", "coffee.png"])
+def test_compact__shows_more_with_fewer_bytes(name):
+    """Photographs that no weights were trained on."""
+    source = photograph(name)
+    lite, compact = (codec.encode(source, model=model) for model in models.BUNDLED)
+    assert codec.Latent.from_bytes(compact).space == "compact1"
+    assert len(compact) < 0.95 * len(lite)
+    assert psnr(source, codec.decode(compact)) > psnr(source, codec.decode(lite))
+
+
 def test_taesd__heads_are_averages():
     model = load_model(str(shared("models/taesd")))
     latents = model.encode(pixels(64, 48))

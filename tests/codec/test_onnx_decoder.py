@@ -1,4 +1,4 @@
-"""The bundled decoder in onnxruntime, beside torch's."""
+"""The bundled decoders in onnxruntime, beside torch's."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 from django_latentimg import codec
 from django_latentimg.codec import Latent, ModelError, models
-from django_latentimg.codec.models import load_decoder, load_model
+from django_latentimg.codec.models import BUNDLED, load_decoder, load_model
 from django_latentimg.codec.onnx_decoder import OnnxDecoder
 from tests.conftest import picture
 from tests.stored import blob
@@ -27,22 +27,22 @@ else:
 """
 
 
-@pytest.fixture(scope="module")
-def decoder() -> OnnxDecoder:
-    found = load_decoder("lite", "onnxruntime")
+def decoder(name: str) -> OnnxDecoder:
+    found = load_decoder(name, "onnxruntime")
     assert isinstance(found, OnnxDecoder)
     return found
 
 
+@pytest.mark.parametrize("name", BUNDLED)
 @pytest.mark.parametrize("scale", [1, 2, 4, 8])
 @pytest.mark.parametrize("size", [(200, 137), (8, 8)])
-def test_decode__as_torch_does_in_float32(decoder, monkeypatch, scale, size):
-    latent = Latent.from_bytes(codec.encode(picture(*size), quality=30))
+def test_decode__as_torch_does_in_float32(name, monkeypatch, scale, size):
+    latent = Latent.from_bytes(codec.encode(picture(*size), quality=30, model=name))
     arguments = latent.rounded(), latent.hints()
-    lite = load_model("lite")
-    monkeypatch.setattr(lite, "bfloat16", False)
-    expected = lite.decode(*arguments, step=latent.step, scale=scale).astype(int)
-    found = decoder.decode(*arguments, step=latent.step, scale=scale)
+    model = load_model(name)
+    monkeypatch.setattr(model, "bfloat16", False)
+    expected = model.decode(*arguments, step=latent.step, scale=scale).astype(int)
+    found = decoder(name).decode(*arguments, step=latent.step, scale=scale)
     assert found.shape == expected.shape
     difference = np.abs(found - expected)
     assert difference.max() <= 1
@@ -50,13 +50,13 @@ def test_decode__as_torch_does_in_float32(decoder, monkeypatch, scale, size):
 
 
 @pytest.mark.parametrize("scale", [1, 4])
-def test_decode__tiles_are_the_whole(decoder, monkeypatch, scale):
+def test_decode__tiles_are_the_whole(monkeypatch, scale):
     random = np.random.default_rng(0)
     latents = random.normal(size=(4, 60, 70)).astype(np.float32)
-    whole = decoder.decode(latents, scale=scale)
+    whole = decoder("lite").decode(latents, scale=scale)
     monkeypatch.setattr(models, "TILE", 16)
     # Sums are added up in an order that may depend on a tile's size.
-    assert np.abs(decoder.decode(latents, scale=scale).astype(int) - whole).max() <= 1
+    assert np.abs(decoder("lite").decode(latents, scale=scale).astype(int) - whole).max() <= 1
 
 
 def test_decode__engine_is_what_was_asked_for():
@@ -68,6 +68,18 @@ def test_decode__engine_is_what_was_asked_for():
 def test_decode__other_models_need_torch():
     with pytest.raises(ModelError, match="needs torch"):
         codec.decode(blob(), model="somebody/taesd", engine="onnxruntime")
+
+
+def test_decode__chooses_the_bundled_model_of_the_blobs_space():
+    """Whatever the site's own is, which it may have changed."""
+    compact = codec.encode(picture(64, 40), model="compact")
+    expected = [
+        codec.decode(content, model=n) for content, n in ((blob(), "lite"), (compact, "compact"))
+    ]
+    for content, name, picture_of in zip(
+        (blob(), compact), ("compact", "somebody/taesd"), expected, strict=True
+    ):
+        assert codec.decode(content, model=name) == picture_of
 
 
 @pytest.mark.parametrize(

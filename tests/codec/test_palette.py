@@ -34,6 +34,11 @@ def test_encode__through_a_palette(cat, quantizer):
     assert codec.encode(cat, quantizer=quantizer) == blob
 
 
+def test_encode__has_no_palette_for_another_latent_space(cat):
+    with pytest.raises(ImageError, match=r"palette.*Stable Diffusion"):
+        codec.encode(cat, quantizer="palette", model="compact")
+
+
 def test_encode__dithering_errs_more_at_a_place_and_less_around_it():
     latents = smooth(40, 40)
     errors = [

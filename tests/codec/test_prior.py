@@ -13,10 +13,14 @@ from PIL import Image
 from skimage import data
 
 from django_latentimg import codec
-from django_latentimg.codec import prior
+from django_latentimg.codec import container, prior
 from django_latentimg.codec.errors import BlobError
+from django_latentimg.codec.models import BUNDLED, SD1
 from django_latentimg.codec.quantize import LARGEST_SYMBOL
 from django_latentimg.codec.rangecoder import TOTAL
+
+SPACES = tuple(container.SPACES.values())
+each_space = pytest.mark.parametrize("space", SPACES)
 
 sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
@@ -34,17 +38,17 @@ def smooth_symbols(height: int, width: int, spread: float = 3.0) -> np.ndarray:
     return np.rint(spread * (smooth + random.normal(0, 0.4, smooth.shape))).astype(np.int64)
 
 
-@given(any_symbols(), st.integers(1, 100))
-def test_symbols__survive_the_round_trip(symbols, fineness):
-    coded = prior.encode_symbols(symbols, fineness)
-    _, height, width = symbols.shape
-    assert np.array_equal(prior.decode_symbols(coded, height, width, fineness).symbols, symbols)
+@given(any_symbols(), st.integers(1, 100), st.sampled_from(SPACES))
+def test_symbols__survive_the_round_trip(symbols, fineness, space):
+    coded = prior.encode_symbols(symbols, fineness, space)
+    decoded = prior.decode_symbols(coded, *symbols.shape[1:], fineness, space)
+    assert np.array_equal(decoded.symbols, symbols)
 
 
-@given(st.binary(max_size=200), sizes, st.integers(1, 100))
-def test_decode_symbols__of_any_bytes_is_bounded_or_an_error(coded, size, fineness):
+@given(st.binary(max_size=200), sizes, st.integers(1, 100), st.sampled_from(SPACES))
+def test_decode_symbols__of_any_bytes_is_bounded_or_an_error(coded, size, fineness, space):
     try:
-        decoded = prior.decode_symbols(coded, *size, fineness)
+        decoded = prior.decode_symbols(coded, *size, fineness, space)
     except BlobError:
         return
     for planes in decoded:
@@ -54,12 +58,13 @@ def test_decode_symbols__of_any_bytes_is_bounded_or_an_error(coded, size, finene
     assert (decoded.spread > 0).all()
 
 
-def test_decode_symbols__tells_what_was_expected():
+@pytest.mark.parametrize("model", BUNDLED)
+def test_decode_symbols__tells_what_was_expected(model):
     """Of a photograph: expected values are near the symbols, as near as the spread says."""
-    blob = codec.encode(Image.fromarray(data.chelsea()), quality=75)
-    symbols = codec.Latent.from_bytes(blob).symbols()
-    shape = symbols.shape[1:]
-    decoded = prior.decode_symbols(prior.encode_symbols(symbols, 75), *shape, 75)
+    blob = codec.encode(Image.fromarray(data.chelsea()), quality=75, model=model)
+    symbols, space = codec.Latent.from_bytes(blob).symbols(), BUNDLED[model]
+    coded = prior.encode_symbols(symbols, 75, space)
+    decoded = prior.decode_symbols(coded, *symbols.shape[1:], 75, space)
     error = np.abs(decoded.expected - symbols)
     assert error.mean() < np.abs(symbols).mean() * 0.85
     # The mean distance of a logistic variable from its middle is 2 ln 2 spreads.
@@ -81,18 +86,20 @@ def test_diagonals__visit_every_place_once_after_its_neighbours(height, width):
     assert seen == inside
 
 
-def test_tables__are_distributions():
-    tables = prior.load_tables()
+@each_space
+def test_tables__are_distributions(space):
+    tables = prior.load_tables(space)
     assert len(tables) == prior.SPREADS * prior.PHASES
     for cumulative in tables:
         assert (cumulative[0], cumulative[-1], len(cumulative)) == (0, TOTAL, prior.ESCAPE + 2)
         assert all(a < b for a, b in itertools.pairwise(cumulative))
 
 
+@each_space
 @pytest.mark.parametrize("fineness", [1, 25, 50, 75, 100])
-def test_network__is_of_integers_and_no_intermediate_can_reach_two_to_the_53(fineness):
+def test_network__is_of_integers_and_no_intermediate_can_reach_two_to_the_53(space, fineness):
     """Bounds of every sum of absolute terms, whatever the symbols are."""
-    network = prior.load_network(fineness)
+    network = prior.load_network(space, fineness)
     for name in ("context", "bias", "known", "hidden", "hidden_bias", "output"):
         assert np.array_equal(getattr(network, name), np.rint(getattr(network, name))), name
     assert network.gain == int(network.gain) > 0
@@ -110,7 +117,7 @@ def test_network__is_of_integers_and_no_intermediate_can_reach_two_to_the_53(fin
 
 def table_indices(symbols: np.ndarray, fineness: int) -> np.ndarray:
     """(first symbol, table) of every symbol: int64 (2, 4, n), in the order of the diagonals."""
-    network = prior.load_network(fineness)
+    network = prior.load_network(SD1, fineness)
     _, height, width = symbols.shape
     padded = np.pad(symbols, ((0, 0), (2, 2), (2, 2))).reshape(prior.CHANNELS, -1)
     latents = prior.to_inputs(padded, network)
@@ -126,7 +133,7 @@ def table_indices(symbols: np.ndarray, fineness: int) -> np.ndarray:
 
 def reference_indices(symbols: np.ndarray, fineness: int) -> np.ndarray:
     """The same in Python's integers, one symbol after the other, after docs/format.md."""
-    network = prior.load_network(fineness)
+    network = prior.load_network(SD1, fineness)
     gain, inverse = int(network.gain), int(network.inverse)
     weights = {
         name: getattr(network, name).astype(int).tolist()
@@ -183,7 +190,7 @@ def torch_indices(symbols: np.ndarray, fineness: int) -> np.ndarray:
     import torch
     import torch.nn.functional as F
 
-    network = prior.load_network(fineness)
+    network = prior.load_network(SD1, fineness)
     weight = {
         name: torch.from_numpy(getattr(network, name))
         for name in ("context", "bias", "known", "hidden", "hidden_bias", "output")
@@ -243,7 +250,7 @@ def test_encode_symbols__costs_what_the_tables_say():
     first, tables = table_indices(symbols, 50)
     padded = np.pad(symbols, ((0, 0), (2, 2), (2, 2))).reshape(4, -1)
     index = padded[:, np.concatenate(prior.diagonals(64, 64))] - first
-    frequencies = np.diff(np.array(prior.load_tables()), axis=1)
+    frequencies = np.diff(np.array(prior.load_tables(SD1)), axis=1)
     assert ((index >= 0) & (index < prior.ESCAPE)).all()
     ideal = -np.log2(frequencies[tables, index] / TOTAL).sum() / 8
-    assert ideal < len(prior.encode_symbols(symbols, 50)) < ideal * 1.002
+    assert ideal < len(prior.encode_symbols(symbols, 50, SD1)) < ideal * 1.002

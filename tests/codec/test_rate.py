@@ -4,6 +4,7 @@ import torch
 
 from django_latentimg import codec
 from django_latentimg.codec import container, prior
+from django_latentimg.codec.models import SD1
 from django_latentimg.codec.quantize import dequantise, step_of
 from django_latentimg.codec.rate import Expectation, load_expecter
 
@@ -16,7 +17,7 @@ def expect(symbols: np.ndarray, fineness: int) -> tuple[torch.Tensor, torch.Tens
     step = step_of(fineness)
     latents = torch.from_numpy(dequantise(symbols, step))[None].requires_grad_()
     steps = torch.tensor([step])
-    return latents, steps, load_expecter(CPU)(latents, steps)
+    return latents, steps, load_expecter(SD1, CPU)(latents, steps)
 
 
 @pytest.mark.parametrize("fineness", [10, 50, 90])
@@ -24,7 +25,7 @@ def test_bits__are_what_the_coder_will_need(fineness):
     symbols = smooth_symbols(48, 40, spread=fineness / 30)
     latents, steps, expected = expect(symbols, fineness)
     estimate = float(expected.bits(latents, steps).detach().sum()) / 8
-    assert estimate == pytest.approx(len(prior.encode_symbols(symbols, fineness)), rel=0.05)
+    assert estimate == pytest.approx(len(prior.encode_symbols(symbols, fineness, SD1)), rel=0.05)
 
 
 def test_bits__have_a_slope_towards_what_is_expected():
@@ -41,8 +42,8 @@ def test_hints__are_those_of_the_decoded_blob(fineness):
     symbols = smooth_symbols(24, 32, spread=fineness / 30)
     latents, steps, expected = expect(symbols, fineness)
     hints = expected.hints(latents, steps)[0].detach().numpy()
-    header = container.Header(256, 192, "sd1", 50, fineness, "0badcafe")
-    data = prior.encode_symbols(symbols, fineness)
+    header = container.Header(256, 192, SD1, 50, fineness, "0badcafe")
+    data = prior.encode_symbols(symbols, fineness, SD1)
     latent = codec.Latent.from_bytes(container.pack(header, {container.SYMBOLS: data}))
     difference = np.abs(latent.hints() - hints)
     assert difference[:4].max() < 0.15 * step_of(fineness)
@@ -53,7 +54,7 @@ def test_expecter__treats_the_pictures_of_a_batch_apart():
     one, other = (smooth_symbols(12, 10, spread) for spread in (1, 5))
     parts = [expect(symbols, fineness) for symbols, fineness in ((one, 50), (other, 80))]
     latents, steps = (torch.cat([part[index] for part in parts]) for index in (0, 1))
-    together = load_expecter(CPU)(latents, steps)
+    together = load_expecter(SD1, CPU)(latents, steps)
     for row, (_, _, alone) in enumerate(parts):
         for a, b in zip(together, alone, strict=True):
             assert torch.allclose(a[row], b[0], atol=1e-4)

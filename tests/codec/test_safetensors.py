@@ -39,6 +39,13 @@ def test_safetensors__hold_the_latents_and_say_how_they_are_scaled(latent, tmp_p
                         "height": "128"}  # fmt: skip
 
 
+def test_safetensors__are_not_made_of_what_no_vae_reads(cat):
+    latent = codec.Latent.from_bytes(codec.encode(cat, model="compact"))
+    with pytest.raises(codec.BlobError, match=r"'compact1'.*only"):
+        latent.safetensors()
+    assert latent.latents().shape == (4, 16, 16)
+
+
 def test_safetensors__decode_with_taesd(latent, cat):
     from diffusers import AutoencoderTiny
 

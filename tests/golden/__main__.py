@@ -16,6 +16,8 @@ from django_latentimg.codec.guard import Verdict
 
 FOLDER = Path(__file__).parent
 CURRENT = FOLDER / f"v{container.VERSION}"
+COMPACT = FOLDER / "compact1"
+"""Of that latent space, whose prior is another."""
 
 
 def symbols(height: int, width: int, spread: float, seed: int) -> np.ndarray:
@@ -39,7 +41,30 @@ def digest(values: np.ndarray) -> str:
     return hashlib.sha256(values.astype(">i2").tobytes()).hexdigest()
 
 
+def write(folder: Path, expected: dict[str, dict[str, object]]) -> None:
+    (folder / "expected.json").write_text(json.dumps(expected, indent=2) + "\n")
+
+
+def of_compact() -> None:
+    COMPACT.mkdir(exist_ok=True)
+    expected: dict[str, dict[str, object]] = {}
+    for name, width, height, fineness in (("opaque", 96, 64, 50), ("fine", 61, 45, 90)):
+        header = container.Header(width, height, "compact1", 50, fineness, "0badcafe")
+        values = symbols(*header.latent_shape, spread=fineness / 25, seed=fineness)
+        chunks = {container.SYMBOLS: prior.encode_symbols(values, fineness, header.space)}
+        (COMPACT / f"{name}.limg").write_bytes(container.pack(header, chunks))
+        expected[name] = {
+            "width": width,
+            "height": height,
+            "fineness": fineness,
+            "alpha": False,
+            "symbols_sha256": digest(values),
+        }
+    write(COMPACT, expected)
+
+
 def main() -> None:
+    of_compact()
     CURRENT.mkdir(exist_ok=True)
     expected: dict[str, dict[str, object]] = {}
     for name, width, height, fineness, has_alpha in (
@@ -51,7 +76,7 @@ def main() -> None:
     ):
         header = container.Header(width, height, "sd1", 50, fineness, "0badcafe")
         values = symbols(*header.latent_shape, spread=fineness / 25, seed=fineness)
-        chunks = {container.SYMBOLS: prior.encode_symbols(values, fineness)}
+        chunks = {container.SYMBOLS: prior.encode_symbols(values, fineness, header.space)}
         if has_alpha:
             ramp = np.linspace(0, 255, width).astype(np.uint8)
             chunks[container.ALPHA] = embedded.encode_alpha(np.tile(ramp, (height, 1)))
@@ -81,7 +106,7 @@ def main() -> None:
     squares = chequers(header.width, header.height)
     boxes = [patches.Box(0, 8, 40, 32), patches.Box(56, 40, 96, 64)]
     chunks = {
-        container.SYMBOLS: prior.encode_symbols(values, 50),
+        container.SYMBOLS: prior.encode_symbols(values, 50, header.space),
         container.PATCHES: patches.encode_patches(np.asarray(squares), boxes, "AVIF", 80),
         container.VERDICT: Verdict("latents", "detail", "better", 0.125, 0.25, 0.5, 1.0).pack(),
     }
@@ -99,7 +124,7 @@ def main() -> None:
     chunks = {container.IMAGE: avif, container.VERDICT: verdict.pack()}
     (CURRENT / "avif.limg").write_bytes(container.pack(header, chunks))
     expected["avif"] = {"width": 96, "height": 64, "fineness": 50, "alpha": False}
-    (CURRENT / "expected.json").write_text(json.dumps(expected, indent=2) + "\n")
+    write(CURRENT, expected)
 
 
 if __name__ == "__main__":

@@ -28,13 +28,16 @@ why = "Better everywhere."
 def repository(tmp_path, monkeypatch):
     """Two versions of the weights, of which the second is committed twice."""
     monkeypatch.setattr(ladder, "ROOT", tmp_path)
-    weights = tmp_path / ladder.WEIGHTS
+    monkeypatch.setattr(ladder, "WEIGHTS", {"lite": "lite/weights", "compact": "compact/weights"})
+    weights = tmp_path / "lite/weights"
     weights.parent.mkdir(parents=True)
 
     def git(*arguments: str) -> None:
         identity = "-c", "user.name=x", "-c", "user.email=x@example.com"
         subprocess.run(["git", "-C", tmp_path, *identity, *arguments], check=True)
 
+    (tmp_path / "compact").mkdir()
+    (tmp_path / "compact/weights").write_text("compact")
     git("init", "--quiet")
     for content in ("one", "two", "one"):
         weights.write_text(content)
@@ -45,15 +48,17 @@ def repository(tmp_path, monkeypatch):
 
 def test_versions__are_what_was_committed_once_each(repository):
     found = ladder.versions()
-    assert len(found) == 2
+    assert [version.model for version in found] == ["lite", "lite", "compact"]
     assert all(version.commit for version in found)
+    assert found[2].name.startswith("compact, ")
 
 
 def test_versions__end_with_weights_that_are_in_no_commit(repository):
     repository.write_text("three")
-    *_, last = ladder.versions()
+    *_, last, of_compact = ladder.versions()
     assert last.commit is None
     assert last.name == "not committed"
+    assert of_compact.commit
 
 
 def rows(weights: str, better: float) -> list[ladder_report.Row]:
@@ -114,3 +119,11 @@ def test_report__tells_what_a_doubling_of_the_compute_bought(tmp_path, monkeypat
 
 def test_report__draws_no_slope_through_two_versions():
     assert "fewer than 3" in ladder_report.slope({}, [], {})
+
+
+def test_core_hours__count_training_in_another_latent_space_on_its_one_core(tmp_path, monkeypatch):
+    (tmp_path / "heads.jsonl").write_text(json.dumps({"step": 9, "seconds": 1800}))
+    monkeypatch.setattr(ladder_report, "LOGS", tmp_path)
+    monkeypatch.setattr(ladder_report, "last_rows", lambda kind: {"free": {"seconds": 3600}})
+    notes = {"aaaaaaaa": {"log": "heads.jsonl", "spaces": ["free"]}}
+    assert ladder_report.core_hours(["aaaaaaaa"], notes) == (2.0, 2.0)

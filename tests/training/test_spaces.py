@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
-import skimage.data
 import torch
+from safetensors.torch import save_file
 
-from django_latentimg.codec.models import load_model
+from django_latentimg.codec import prior
+from django_latentimg.codec.lite import load_networks
+from django_latentimg.codec.models import LITE_FOLDER, SD1, load_model
 from django_latentimg.codec.rate import Expecter
 from tests.conftest import picture, shared
 from training import search, spaces
+from training.export import export_space
 from training.search import CPU, Material
 from training.spaces import (
     SPACES,
@@ -18,9 +21,9 @@ from training.spaces import (
     coded_picture,
     compare_spaces,
     folder_of,
-    kept,
 )
 from training.taesd import Taesd
+from training.train import SMALL_HEADS
 
 
 @pytest.fixture(scope="module")
@@ -58,20 +61,6 @@ def test_model__gives_additional_channels_a_spread_that_rounding_leaves_somethin
     assert torch.allclose(added.std((0, 2, 3)), torch.ones(8), atol=1e-3)
 
 
-def test_kept_weights__show_more_with_fewer_bits_than_those_they_began_with():
-    """Photographs of scikit-image, which no weights were trained on."""
-    models = Model(Space(4)), kept("4 at 1/8, longer")
-    bits, errors = np.zeros(2), np.zeros(2)
-    for name in ("astronaut", "chelsea", "coffee"):
-        rgb = np.ascontiguousarray(getattr(skimage.data, name)()[:296, :392])
-        for number, model in enumerate(models):
-            decoded, spent = coded_picture(model, rgb, 0.5)
-            bits[number] += spent
-            errors[number] += np.square(decoded - rgb.astype(float)).mean()
-    assert bits[1] < bits[0]
-    assert errors[1] < errors[0]
-
-
 @pytest.mark.parametrize("name", ["4 at 1/8", "12 at 1/8"])
 def test_model__prices_the_first_channels_as_the_bundled_prior(name):
     model, steps = Model(SPACES[name]), torch.tensor([0.5, 1.0])
@@ -79,7 +68,7 @@ def test_model__prices_the_first_channels_as_the_bundled_prior(name):
     latents = torch.randn(2, SPACES[name].channels, 6, 5, generator=random)
     with torch.inference_mode():
         found = model.prior.expect(latents, steps)
-        expected = Expecter(CPU)(latents[:, :4], steps)
+        expected = Expecter(SD1, CPU)(latents[:, :4], steps)
     assert torch.allclose(found.mean[:, :4], expected.mean, atol=1e-5)
     assert torch.allclose(found.spread[:, :4], expected.spread, atol=1e-5)
 
@@ -89,6 +78,7 @@ def test_search__trains_networks_and_prior(name, corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(search, "SIDE", 64)
     monkeypatch.setattr(search, "BATCH", 6)
     monkeypatch.setattr(spaces, "RISE", 0.1)
+    monkeypatch.setattr(spaces, "PRIOR_FIRST", 0.0)
     material = Material(corpus, shared("metrics/lpips_squeeze"))
     run = SpaceSearch(SPACES[name], material, Taesd(shared("models/taesd")), tmp_path)
     run.usual_norm = 1000.0  # Made-up latents would make it leave steps out at first.
@@ -108,6 +98,75 @@ def test_search__trains_networks_and_prior(name, corpus, tmp_path, monkeypatch):
     again = SpaceSearch(SPACES[name], material, run.teacher, tmp_path)
     assert again.step == 2
     assert again.price() == pytest.approx(run.price())
+
+
+def test_search__begins_with_the_prior_where_that_begins_from_nothing(
+    corpus, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(search, "SIDE", 64)
+    monkeypatch.setattr(search, "BATCH", 6)
+    material = Material(corpus, shared("metrics/lpips_squeeze"))
+    teacher = Taesd(shared("models/taesd"))
+    run = SpaceSearch(SPACES["32 at 1/16"], material, teacher, tmp_path)
+    run.usual_norm = 1000.0
+    before = {key: value.clone() for key, value in run.networks.state_dict().items()}
+    assert run.advance().keys() == {"rate", "norm"}
+    after = run.networks.state_dict()
+    changed = {key.partition(".")[0] for key in after if not torch.equal(after[key], before[key])}
+    assert changed == {"prior"}
+    run.seconds = spaces.PRIOR_FIRST + spaces.RISE
+    assert "perceptual" in run.advance()
+
+
+def trained(runs, name: str) -> Model:
+    """As a run that has changed every weight a little leaves it."""
+    model = Model(SPACES[name])
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.add_(0.25)
+    folder = runs / folder_of(name)
+    folder.mkdir()
+    state = {key: value.half().contiguous() for key, value in model.state_dict().items()}
+    save_file(state, folder / "weights.safetensors")
+    return model
+
+
+def test_search__goes_on_from_the_space_that_was_trained_before(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "SIDE", 64)
+    monkeypatch.setattr(search, "BATCH", 6)
+    name = "4 at 1/8, further"
+    before = SPACES[name].after
+    assert before
+    material = Material(corpus, shared("metrics/lpips_squeeze"))
+
+    def run() -> SpaceSearch:
+        teacher = Taesd(shared("models/taesd"))
+        return SpaceSearch(SPACES[name], material, teacher, tmp_path / folder_of(name))
+
+    with pytest.raises(FileNotFoundError):
+        run()
+    expected = trained(tmp_path, before).state_dict()
+    found = run()
+    for key, value in found.networks.state_dict().items():
+        assert torch.allclose(value, expected[key], atol=1e-2), key
+    assert found.price() == spaces.PRICE, "its prior knows the space already"
+
+
+def test_export__gives_a_trained_space_the_bundled_small_heads(tmp_path):
+    model = trained(tmp_path, "4 at 1/8").state_dict()
+    export_space("4 at 1/8", tmp_path, "compact", tmp_path)
+    bundled = load_networks(LITE_FOLDER).state_dict()
+    exported = load_networks(tmp_path / "compact").state_dict()
+    assert exported.keys() == bundled.keys()
+    small = {key for key in bundled if key.startswith(tuple(f"decoder.{h}" for h in SMALL_HEADS))}
+    assert small
+    for key, value in exported.items():
+        expected = bundled[key] if key in small else model[key]
+        assert torch.allclose(value, expected, atol=1e-2), key
+    with np.load(tmp_path / "prior-compact1.npz") as written:
+        hidden = written["hidden"] / 2**prior.WEIGHT_BITS
+        assert np.abs(hidden - model["prior.hidden"].numpy()).max() < 1e-2
+        assert written["cumulative"].shape == (prior.SPREADS * prior.PHASES, prior.ESCAPE + 2)
 
 
 @pytest.fixture

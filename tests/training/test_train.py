@@ -1,11 +1,14 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from django_latentimg.codec.quantize import step_of
+from django_latentimg.codec.rate import Expecter
 from tests.conftest import shared
-from training.train import Config, Trainer
+from training.train import Config, Trainer, through_quantiser
 
 FURTHER = Path(__file__).parent.parent.parent / "training" / "further.toml"
 
@@ -60,3 +63,49 @@ def test_trainer__starts_from_the_bundled_weights(trainer):
     bundled = load_model("lite").network.state_dict()
     for name, value in trainer("fresh").networks.state_dict().items():
         assert torch.equal(value, bundled[name]), name
+
+
+@pytest.mark.parametrize("model", ["lite", "compact"])
+def test_trainer__of_the_decoder_alone_leaves_the_latents_as_they_are(corpus, tmp_path, model):
+    """With crops of refined latents, which are kept for a run that goes on."""
+    values = vars(Config.read(FURTHER)) | {
+        "batch": 4, "side": 64, "steps": 6, "warmup": 1, "model": model, "decoder_only": True,
+        "refined": 3, "teacher_share": 0.5 if model == "lite" else 0.0, "clean_share": 1.0,
+    }  # fmt: skip
+    teacher, lpips = shared("models/taesd"), shared("metrics/lpips_squeeze")
+    trainer = Trainer(Config(**values), corpus, tmp_path, teacher, lpips)
+    assert trainer.refined
+    pixels, latents, steps = trainer.refined.crops(2, trainer.config, 0)
+    assert (pixels.shape, latents.shape) == ((2, 3, 64, 64), (2, 4, 8, 8))
+    known = {step_of(fineness) for fineness in trainer.refined.finenesses.tolist()}
+    assert all(any(abs(step - each) < 1e-6 for each in known) for step in steps.tolist())
+    assert not torch.equal(trainer.encoder(pixels), latents), "they are refined"
+    before = {name: value.clone() for name, value in trainer.networks.state_dict().items()}
+    terms = trainer.advance()
+    assert "distill" not in terms
+    assert "rate" not in terms
+    after = trainer.networks.state_dict()
+    changed = {
+        name.partition(".")[0] for name in after if not torch.equal(after[name], before[name])
+    }
+    assert changed == {"decoder"}
+    again = Trainer(Config(**values), corpus, tmp_path, teacher, lpips)
+    assert again.refined
+    assert np.array_equal(again.refined.latents, trainer.refined.latents)
+
+
+def test_through_quantiser__rounds_at_own_steps_where_there_are_any():
+    random = torch.Generator().manual_seed(0)
+    latents = torch.randn(8, 4, 6, 6, generator=random)
+    own_steps = torch.tensor([0.5] * 4 + [0.0] * 4)
+    coded = through_quantiser(
+        latents,
+        Expecter("sd1", torch.device("cpu")),
+        random,
+        clean_share=1.0,
+        step_range=(0.25, 1.5),
+        own_steps=own_steps,
+    )
+    assert torch.equal(coded.steps, own_steps), "the others are clean"
+    assert torch.equal(coded.latents[:4], torch.round(latents[:4] / 0.5) * 0.5)
+    assert torch.equal(coded.latents[4:], latents[4:])

@@ -24,7 +24,7 @@ export interface Region {
   bottom: number;
 }
 
-/** One convolution: its channels, and where its numbers lie in `decoder.bin`, in bytes. */
+/** One convolution: its channels, and where its numbers lie in `decoder-*.bin`, in bytes. */
 export interface Layer {
   inputs: number;
   outputs: number;
@@ -87,7 +87,7 @@ function layout() {
 }
 
 const { layers, length } = layout();
-/** Bytes of `decoder.bin`. */
+/** Bytes of `decoder-*.bin`. */
 export const FILE_LENGTH = length;
 
 /** From the inputs to the pixels of 1/`scale`. */

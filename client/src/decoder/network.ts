@@ -86,7 +86,7 @@ export class Network {
     new Uint8Array(kernels.memory.buffer).set(file, this.file);
   }
 
-  /** `module`: of `kernels.wasm`; `file`: `decoder.bin` (layout: `training/browser.py`). */
+  /** `module`: of `kernels.wasm`; `file`: `decoder-*.bin` (layout: `training/browser.py`). */
   static async load(module: WebAssembly.Module, file: Uint8Array): Promise<Network> {
     const instance = await WebAssembly.instantiate(module);
     return new Network(instance.exports as unknown as Kernels, file);

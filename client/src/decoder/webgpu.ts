@@ -36,7 +36,7 @@ function giveUp(error: unknown): undefined {
 
 /**
  * Draws the whole picture at 1/`scale`, if there is a GPU. Resolves to whether it has. `weights`:
- * `decoder.bin`.
+ * `decoder-*.bin`.
  */
 export async function drawOnGpu(
   picture: OffscreenCanvasRenderingContext2D,
@@ -57,7 +57,7 @@ export async function drawOnGpu(
 }
 
 class Gpu {
-  private file: GPUBuffer | undefined;
+  private readonly files = new Map<ArrayBuffer, GPUBuffer>();
   private last: Promise<unknown> = Promise.resolve();
 
   private constructor(
@@ -132,9 +132,11 @@ class Gpu {
       buffers.push(device.createBuffer({ size, usage }));
       return buffers.at(-1)!;
     };
-    if (!this.file) {
-      this.file = device.createBuffer({ size: weights.byteLength, usage: STORAGE | COPY_DST });
-      device.queue.writeBuffer(this.file, 0, weights);
+    let file = this.files.get(weights);
+    if (!file) {
+      file = device.createBuffer({ size: weights.byteLength, usage: STORAGE | COPY_DST });
+      device.queue.writeBuffer(file, 0, weights);
+      this.files.set(weights, file);
     }
     const dispatches = plan(tile, columns, rows, scale);
     const steps = create(dispatches.length * ALIGNMENT, UNIFORM | COPY_DST);
@@ -156,7 +158,7 @@ class Gpu {
     dispatches.forEach(({ numbers, workgroups }, index) => {
       const pipeline = index ? this.others : this.first;
       const step = { buffer: steps, offset: index * ALIGNMENT, size: 4 * (numbers.length + 1) };
-      const bound = [step, this.file!, source, target, pixels];
+      const bound = [step, file, source, target, pixels];
       const entries = bound.map((resource, binding) => ({ binding, resource }));
       const layout = pipeline.getBindGroupLayout(0);
       pass.setPipeline(pipeline);

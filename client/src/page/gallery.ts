@@ -1,5 +1,6 @@
 /** Decodes what is on the screen or about to be. */
 
+import type { Space } from "../container";
 import { BlobError, decode } from "../decode";
 import { type Claim, type Claims, isReleased, release, show } from "./claims";
 import { toFile } from "./file";
@@ -27,10 +28,14 @@ export class Gallery {
   private readonly sizes = new ResizeObserver(() => this.next());
   private over = false;
 
-  /** `giveUp` releases all that show nothing yet, and claims no more. */
+  /**
+   * `giveUp` releases all that show nothing yet, and claims no more. `space`: of the decoder that was
+   * fetched.
+   */
   constructor(
     private readonly claims: Claims,
     private readonly giveUp: () => void,
+    private readonly space: Space,
   ) {
     addEventListener("resize", () => this.next()); // Also where the page is magnified.
   }
@@ -81,7 +86,7 @@ export class Gallery {
   }
 
   private async draw(claim: Claim, blob: Uint8Array, width: number): Promise<void> {
-    const file = await inTime(decode(blob, width).then(toFile));
+    const file = await inTime(decode(blob, width, this.space).then(toFile));
     if (isReleased(claim)) return;
     show(claim, URL.createObjectURL(file), width);
     claim.shown = width;

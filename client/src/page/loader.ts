@@ -4,8 +4,9 @@
  * A page that decodes claims its pictures and loads `page.ts`. Any other page is left alone.
  */
 
-import digest from "virtual:digest";
+import digests from "virtual:digests";
 import pageFile from "virtual:page";
+import type { Space } from "../container";
 import { readRendition } from "./addresses";
 import { type Claim, claim, type Claims, hideStandIns, IMAGES, releaseAll } from "./claims";
 import { decide, thisDevice } from "./decision";
@@ -14,7 +15,9 @@ import { saving } from "./worth";
 
 const script = document.currentScript as HTMLScriptElement;
 const serviceWorker = script.dataset["serviceWorker"];
-const verdict = decide(recall(), thisDevice(), digest);
+/** Of what the site makes now. */
+const space = (script.dataset["space"] ?? "sd1") as Space;
+const verdict = decide(recall(), thisDevice(), digests[space]);
 
 type Page = typeof import("./page");
 const loadPage = (): Promise<Page> => import(/* @vite-ignore */ new URL(pageFile, script.src).href);
@@ -28,7 +31,7 @@ function decodePictures(): void {
     releaseAll(claims);
     forgetDecoder();
   };
-  const open = () => loadPage().then(({ Gallery }) => new Gallery(claims, giveUp), giveUp);
+  const open = () => loadPage().then(({ Gallery }) => new Gallery(claims, giveUp, space), giveUp);
   const take = (taken: Claim) => {
     claims.set(taken.image, taken);
     gallery ??= open();
@@ -63,11 +66,12 @@ function countBytes(): void {
 async function startServiceWorker(url: string): Promise<void> {
   await navigator.serviceWorker.register(url, { scope: "/", type: "module" });
   const { active } = await navigator.serviceWorker.ready;
-  active!.postMessage(recall()); // It has no access to what pages remember.
+  active!.postMessage({ ...recall(), space }); // It has no access to what pages remember.
 }
 
 async function afterLoad(): Promise<void> {
-  if (verdict === "try") await loadPage().then(({ tryDecoder }) => tryDecoder(), forgetDecoder);
+  if (verdict === "try")
+    await loadPage().then(({ tryDecoder }) => tryDecoder(space), forgetDecoder);
   if (serviceWorker && "serviceWorker" in navigator) await startServiceWorker(serviceWorker);
 }
 

@@ -1,6 +1,7 @@
 /** Answers requests for renditions with decoded pictures, for pages that know nothing of it. */
 
-import digest from "virtual:digest";
+import digests from "virtual:digests";
+import type { Space } from "../container";
 import { type Equipment, performer } from "../decoder/tasks";
 import { MOST_WORKERS } from "../decoder/pool";
 import { decoder, type Runner } from "../picture";
@@ -13,13 +14,16 @@ import { saving } from "./worth";
 const PATIENCE = 5000;
 const [CACHE, KEY] = ["latentimg", "/visitor"];
 
+/** What pages tell. */
+type Told = Visitor & { space: Space };
+
 /** Of the global scope, what is used: TypeScript's library of workers excludes that of pages. */
 interface Event {
   waitUntil(work: Promise<unknown>): void;
 }
 const scope = self as unknown as {
   addEventListener(kind: "install" | "activate", listen: (event: Event) => void): void;
-  addEventListener(kind: "message", listen: (event: Event & { data: Visitor }) => void): void;
+  addEventListener(kind: "message", listen: (event: Event & { data: Told }) => void): void;
   addEventListener(
     kind: "fetch",
     listen: (event: { request: Request; respondWith(answer: Promise<Response>): void }) => void,
@@ -37,6 +41,8 @@ const inPlace = (equipment: Equipment): Runner => {
 const decode = decoder(inPlace);
 
 let failed = false;
+/** Whose decoder pages have fetched. */
+let space: Space;
 /** Undefined until it is known; the browser stops and starts this program as it likes. */
 let willing: boolean | undefined;
 const known = recall().then((visitor) => {
@@ -68,25 +74,26 @@ async function decoded({ of: { url }, width }: Rendition): Promise<Response> {
   const response = await fetch(url);
   if (!response.ok) throw new Error(`${url}: ${response.status}`);
   const bytes = new Uint8Array(await response.arrayBuffer());
-  const file = await decode(bytes, width).then(toFile, (error: Error) => {
+  const file = await decode(bytes, width, space).then(toFile, (error: Error) => {
     failed ||= error.name !== "BlobError"; // The decoder itself: no other picture will fare better.
     throw error;
   });
   return new Response(file);
 }
 
-function consider(visitor: Visitor | undefined): void {
+function consider(visitor: Told | undefined): void {
+  space = visitor?.space ?? "sd1";
   // The pace was measured with as many threads as pages have.
   const threads = Math.min(navigator.hardwareConcurrency || 1, MOST_WORKERS);
   const alone = visitor && { ...visitor, pace: visitor.pace * threads };
-  willing = !!alone && decide(alone, thisDevice(), digest) === "decode";
+  willing = !!alone && decide(alone, thisDevice(), digests[space]) === "decode";
 }
 
-async function recall(): Promise<Visitor | undefined> {
+async function recall(): Promise<Told | undefined> {
   const kept = await (await caches.open(CACHE)).match(KEY);
   return kept?.json();
 }
 
-async function keep(visitor: Visitor): Promise<void> {
+async function keep(visitor: Told): Promise<void> {
   await (await caches.open(CACHE)).put(KEY, Response.json(visitor));
 }

@@ -1,17 +1,21 @@
 /** The decoder's first run: afterwards its files are in the browser's cache, and its pace known. */
 
-import digest from "virtual:digest";
+import digests from "virtual:digests";
+import type { Space } from "../container";
 import { decode } from "../decode";
 import { forgetDecoder, remember } from "./memory";
-import sampleUrl from "./sample.limg?url";
+import compactSampleUrl from "./sample-compact1.limg?url";
+import sampleUrl from "./sample-sd1.limg?url";
+
+const SAMPLES: Record<Space, string> = { sd1: sampleUrl, compact1: compactSampleUrl };
 
 const MEGAPIXELS = 0.32 ** 2;
 /** The first waits for the files; the fastest of the others is the one that least disturbed. */
 const ROUNDS = 3;
 
-export async function tryDecoder(): Promise<void> {
+export async function tryDecoder(space: Space): Promise<void> {
   try {
-    const response = await fetch(new URL(sampleUrl, import.meta.url));
+    const response = await fetch(new URL(SAMPLES[space], import.meta.url));
     const sample = new Uint8Array(await response.arrayBuffer());
     (await decode(sample)).close();
     let least = Infinity;
@@ -20,7 +24,7 @@ export async function tryDecoder(): Promise<void> {
       (await decode(sample)).close();
       least = Math.min(least, performance.now() - start);
     }
-    remember({ missed: 0, digest, pace: Math.round(least / MEGAPIXELS) });
+    remember({ missed: 0, digest: digests[space], pace: Math.round(least / MEGAPIXELS) });
   } catch {
     forgetDecoder();
   }
