@@ -490,7 +490,7 @@ def decode_ratio(space: Space) -> float:
             starts.append({})
         starts[-1][row["candidate"]] = row["milliseconds"]
     return median(
-        start[name] / start[CONTROL]
+        float(start[name] / start[CONTROL])
         for start in starts
         for name in start
         if SPACES.get(name, Space(4))[:2] == space[:2]

@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 
+from django_latentimg.codec.models import BUNDLED
 from training.__main__ import CLIENT
 from training.browser import FINER, pack_decoder, pack_prior, round_weights, twice
 
 
-@pytest.mark.parametrize(("name", "pack"), [("prior", pack_prior), ("decoder", pack_decoder)])
-def test_export__is_what_the_client_has(name, pack):
-    assert (CLIENT / f"{name}.bin").read_bytes() == pack()
+@pytest.mark.parametrize(("model", "space"), BUNDLED.items())
+def test_export__is_what_the_client_has(model, space):
+    assert (CLIENT / f"prior-{space}.bin").read_bytes() == pack_prior(space)
+    assert (CLIENT / f"decoder-{space}.bin").read_bytes() == pack_decoder(model)
 
 
 def test_round_weights__errs_by_half_a_step():
