@@ -8,6 +8,7 @@ the seed and the step only, so a resumed run sees what an uninterrupted one woul
 import io
 import tarfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -162,6 +163,28 @@ def split(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
+def cut(
+    pixels: NDArray[np.uint8],
+    latents: NDArray[np.float16],
+    places: Iterable[tuple[int, int, int]],
+    cells: int,
+) -> tuple[Tensor, Tensor]:
+    """Crops of photographs (N, 3, 8s, 8s) and of their latents (N, 4, s, s), as float32 batches.
+
+    ``places``: of each crop, the photograph's index, and top and left in latent pixels; ``cells``:
+    its side in these. Pixels are in [-1, 1].
+    """
+    of_pixels, of_latents = [], []
+    for photo, top, left in places:
+        of_latents.append(latents[photo, :, top : top + cells, left : left + cells])
+        rows, columns = (slice(8 * at, 8 * (at + cells)) for at in (top, left))
+        of_pixels.append(pixels[photo, :, rows, columns])
+    return (
+        to_float(torch.from_numpy(np.stack(of_pixels))),
+        torch.from_numpy(np.stack(of_latents)).float(),
+    )
+
+
 class Crops:
     """Random crops, aligned to the latents' grid of 8 pixels."""
 
@@ -178,14 +201,7 @@ class Crops:
         chosen = random.choice(self.training, self.batch, replace=False)
         cells = self.side // 8
         tops, lefts = random.integers(0, self.stored_side // 8 - cells + 1, (2, self.batch))
-        pixels = np.empty((self.batch, 3, self.side, self.side), np.uint8)
-        latents = np.empty((self.batch, 4, cells, cells), np.float32)
-        for row, (photo, top, left) in enumerate(zip(chosen, tops, lefts, strict=True)):
-            pixels[row] = self.pixels[
-                photo, :, top * 8 : top * 8 + self.side, left * 8 : left * 8 + self.side
-            ]
-            latents[row] = self.latents[photo, :, top : top + cells, left : left + cells]
-        return to_float(torch.from_numpy(pixels)), torch.from_numpy(latents)
+        return cut(self.pixels, self.latents, zip(chosen, tops, lefts, strict=True), cells)
 
     def held_out(self) -> tuple[Tensor, Tensor]:
         """All validation photographs in full: pixels (N, 3, S, S), teacher's latents."""

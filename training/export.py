@@ -12,10 +12,9 @@ from torch import Tensor
 from django_latentimg.codec.autoencoder_lite import AutoencoderLite
 from django_latentimg.codec.models import LITE_FOLDER, space_of
 
+from .graphs import WEIGHTS
 from .prior import save, smooth_tables
 from .spaces import load_trained
-
-WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 def export_model(run: Path, folder: Path) -> None:

@@ -29,7 +29,7 @@ from django_latentimg.codec.models import WEIGHTS, space_of
 from django_latentimg.codec.quantize import step_of as quantiser_step
 from django_latentimg.codec.rate import Expectation, Expecter
 
-from .data import Crops, to_float
+from .data import Crops, cut
 from .perceptual import Perceptual
 from .prior import refined_latents
 from .taesd import Taesd
@@ -305,16 +305,10 @@ class Refined(NamedTuple):
         cells = config.side // 8
         chosen = random.choice(len(self.latents), count, replace=False)
         most = self.latents.shape[-1] - cells + 1
-        pixels, latents = [], []
-        for photo, (top, left) in zip(chosen, random.integers(0, most, (count, 2)), strict=True):
-            latents.append(self.latents[photo, :, top : top + cells, left : left + cells])
-            rows, columns = (slice(8 * at, 8 * (at + cells)) for at in (top, left))
-            pixels.append(self.pixels[photo, :, rows, columns])
-        return (
-            to_float(torch.from_numpy(np.stack(pixels))),
-            torch.from_numpy(np.stack(latents)).float(),
-            torch.tensor([quantiser_step(each) for each in self.finenesses[chosen].tolist()]),
-        )
+        tops, lefts = random.integers(0, most, (count, 2)).T
+        places = zip(chosen, tops, lefts, strict=True)
+        steps = [quantiser_step(each) for each in self.finenesses[chosen].tolist()]
+        return *cut(self.pixels, self.latents, places, cells), torch.tensor(steps)
 
 
 def refine_photographs(
