@@ -27,9 +27,10 @@ def coarse_loss(decoded: Tensor, source: Tensor) -> Tensor:
     What a picture looks like when it is shown smaller; and a blotch is an error of many pixels.
     """
     total = torch.zeros((), device=decoded.device)
+    difference = decoded - source
     for _ in range(3):
-        decoded, source = F.avg_pool2d(decoded, 2), F.avg_pool2d(source, 2)
-        total = total + (decoded - source).abs().mean()
+        difference = F.avg_pool2d(difference, 2)
+        total = total + difference.abs().mean()
     return total
 
 
@@ -44,7 +45,7 @@ def structure_loss(decoded: Tensor, source: Tensor) -> Tensor:
     for scale in (1, 2, 4):
         x, y = (F.avg_pool2d(picture, scale) for picture in (a, b))
         window = min(8, *x.shape[2:])
-        maps = F.avg_pool2d(torch.cat([x, y, x * x, y * y, x * y], 1), window, 2)
+        maps = _window_means(torch.cat([x, y, x * x, y * y, x * y], 1), window)
         mean_x, mean_y, xx, yy, xy = maps.unbind(1)
         first, second = STABILISERS
         likeness = (2 * mean_x * mean_y + first) * (2 * (xy - mean_x * mean_y) + second)
@@ -79,4 +80,16 @@ def _bands(picture: Tensor) -> list[Tensor]:
 
 def _energy(band: Tensor) -> Tensor:
     # The constant keeps the root's slope finite where nothing varies.
-    return (F.avg_pool2d(band.square(), WINDOW, 2, WINDOW // 2) + 1e-5).sqrt()
+    return (_window_means(band.square(), WINDOW, WINDOW // 2) + 1e-5).sqrt()
+
+
+def _window_means(planes: Tensor, window: int, padding: int = 0) -> Tensor:
+    """``avg_pool2d`` of stride 2, as a convolution: much faster on a processor.
+
+    In float32 also where training converts convolutions: variances are differences of these.
+    """
+    channels = planes.shape[1]
+    kernel = planes.new_full((channels, 1, window, window), 1 / window**2)
+    with torch.autocast(planes.device.type, enabled=False):
+        planes = planes.contiguous(memory_format=torch.channels_last)
+        return F.conv2d(planes, kernel, stride=2, padding=padding, groups=channels)

@@ -33,3 +33,12 @@ def test_texture_loss__compares_statistics_and_not_samples():
 def test_structure_loss__weighs_an_error_more_where_the_picture_is_flat():
     flat, busy, error = torch.zeros(1, 3, 64, 64), noise(64, 64, 0.5, 1), noise(64, 64, 0.05, 2)
     assert structure_loss(flat + error, flat) > 5 * structure_loss(busy + error, busy)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_losses__are_of_float32_where_training_converts_convolutions(loss):
+    source = 0.5 + noise(64, 64, 0.01, 1)  # Its variance drowns in the rounding of bfloat16.
+    decoded = source + noise(64, 64, 0.01, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        converted = loss(decoded, source)
+    assert float(converted) == pytest.approx(float(loss(decoded, source)), rel=1e-5)
