@@ -40,10 +40,11 @@ def structure_loss(decoded: Tensor, source: Tensor) -> Tensor:
     It divides an error by how much the picture varies there, so flat areas weigh more.
     """
     weights = torch.tensor(LUMA, device=decoded.device).view(1, 3, 1, 1)
-    a, b = (picture.mul(weights).sum(1, keepdim=True) for picture in (decoded, source))
+    x, y = (picture.mul(weights).sum(1, keepdim=True) for picture in (decoded, source))
     total = torch.zeros((), device=decoded.device)
-    for scale in (1, 2, 4):
-        x, y = (F.avg_pool2d(picture, scale) for picture in (a, b))
+    for halvings in range(3):
+        if halvings:
+            x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
         window = min(8, *x.shape[2:])
         maps = _window_means(torch.cat([x, y, x * x, y * y, x * y], 1), window)
         mean_x, mean_y, xx, yy, xy = maps.unbind(1)
