@@ -262,6 +262,9 @@ DECODERS = {
     ),
 }
 
+LONGER = {name: DECODERS[name] for name in ("shipped", "wide above", "deep below")}
+"""The winner beside what is shipped and the deepest: whether a short run ranks a long one."""
+
 DOUBLE: Sizes = (256, 128, 64)
 
 LARGER = {

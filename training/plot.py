@@ -7,7 +7,7 @@ from typing import Any
 LOGS = Path(__file__).parent / "logs"
 TARGET = Path(__file__).parent.parent / "docs/images/training.svg"
 
-RUNS = ("joint", "further", "perceptual", "faithful", "heads")
+RUNS = ("joint", "further", "perceptual", "faithful", "heads", "lite-decoder")
 """One after the other: each begins with what the one before has left."""
 
 PANELS = {
@@ -36,12 +36,11 @@ def read(run: str) -> list[Row]:
     return rows
 
 
-def curves(key: str) -> dict[str, tuple[list[float], list[float]]]:
+def curves(logs: dict[str, list[Row]], key: str) -> dict[str, tuple[list[float], list[float]]]:
     """Of each run that logged it: thousands of pictures seen since the first run, and values."""
     result: dict[str, tuple[list[float], list[float]]] = {}
     before = 0
-    for run in RUNS:
-        rows = read(run)
+    for run, rows in logs.items():
         points = [((before + row["images"]) / 1000, row[key]) for row in rows if key in row]
         if points:
             seen, values = zip(*points, strict=True)
@@ -59,9 +58,9 @@ def plot() -> None:
     from matplotlib.ticker import LogLocator
 
     figure, axes = plt.subplots(2, 3, figsize=(13, 7), constrained_layout=True)
-    lines = {}
+    logs, lines = {run: read(run) for run in RUNS}, {}
     for axis, (key, title) in zip(axes.flat, PANELS.items(), strict=True):
-        for run, points in curves(key).items():
+        for run, points in curves(logs, key).items():
             (lines[run],) = axis.plot(*points, linewidth=1, color=f"C{RUNS.index(run)}")
         axis.set_title(title, fontsize=10)
         axis.set_yscale("log")

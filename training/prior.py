@@ -201,16 +201,16 @@ def own_latents(name: str, photographs: NDArray[np.uint8]) -> NDArray[np.float16
     ).astype(np.float16)
 
 
-def refined_latents(name: str, photographs: NDArray[np.uint8], seed: int) -> Refined:
+def refined_latents(
+    name: str, photographs: NDArray[np.uint8], seed: int, effort: int = REFINED_EFFORT
+) -> Refined:
     """uint8 (N, 3, 320, 320) -> the bundled encoder's latents, refined at random steps."""
     model, random = load_model(name), np.random.default_rng(seed)
     finenesses = random.integers(15, 85, len(photographs))
     latents = []
     for photograph, fineness in zip(photographs, finenesses.tolist(), strict=True):
         rgb = np.ascontiguousarray(photograph.transpose(1, 2, 0))
-        latents.append(
-            refine(model, rgb, model.encode(rgb), fineness=fineness, effort=REFINED_EFFORT)
-        )
+        latents.append(refine(model, rgb, model.encode(rgb), fineness=fineness, effort=effort))
     return np.stack(latents).astype(np.float16), finenesses
 
 

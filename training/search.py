@@ -25,7 +25,7 @@ from django_latentimg.codec.models import LITE_FOLDER, SD1, LiteModel
 from django_latentimg.codec.rate import Expecter
 
 from .browser import round_weights
-from .candidates import DECODERS, ENCODERS, LARGER, Candidate, Decoder, merged
+from .candidates import DECODERS, ENCODERS, LARGER, LONGER, Candidate, Decoder, merged
 from .data import Crops
 from .perceptual import Perceptual
 from .train import Run, log_error, place, through_quantiser
@@ -35,7 +35,7 @@ LOG = Path(__file__).parent / "logs" / "search.jsonl"
 CPU = torch.device("cpu")
 SEED = 20231
 BATCH, SIDE = 8, 128
-SECONDS = {"decoder": 110.0, "encoder": 70.0, "larger": 110.0}
+SECONDS = {"decoder": 110.0, "encoder": 70.0, "larger": 110.0, "longer": 1100.0}
 """Of CPU time, for each candidate, or once of its ``times``."""
 TURN = 10.0
 """CPU seconds after which the next candidate trains: what else the machine does slows all alike."""
@@ -292,6 +292,7 @@ def search(corpus: Path, runs: Path, lpips: Path) -> None:
         ("decoder", DECODERS, DecoderSearch),
         ("encoder", ENCODERS, EncoderSearch),
         ("larger", LARGER, DecoderSearch),
+        ("longer", LONGER, DecoderSearch),
     )
     for kind, candidates, trainer in networks:
         if set(candidates) - {row["candidate"] for row in read_log(kind, "measure")}:

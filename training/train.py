@@ -39,6 +39,9 @@ Module = TypeVar("Module", bound=nn.Module)
 SMALL_HEADS = ("small_trunk", "eighth_head", "quarter_head", "half_head")
 """Of the decoder, what serves no other output."""
 
+EFFORT = 5
+"""Of refinement, for the latents of ``Config.refined``: that of a worker."""
+
 
 @dataclass(frozen=True)
 class Config:
@@ -93,6 +96,8 @@ class Config:
     """Photographs whose latents are refined through the bundled networks before the first step:
     crops of these are then half of the encoder's own. So a stage that begins with what the last one
     has exported alternates the two."""
+    compiled: bool = False
+    """Have the networks compiled before the first step: minutes, for faster steps."""
     model: str = "lite"
     """Bundled model: its weights, the prior of its space. Only ``lite`` has a teacher."""
 
@@ -317,7 +322,7 @@ def refine_photographs(
     """``chosen``: indices of the corpus; ``kept``: where they are for a run that goes on."""
     pixels = np.array(crops.pixels[chosen])
     if not kept.exists():
-        latents, finenesses = refined_latents(config.model, pixels, config.seed)
+        latents, finenesses = refined_latents(config.model, pixels, config.seed, EFFORT)
         np.savez(kept, latents=latents, finenesses=finenesses)
     with np.load(kept) as stored:
         return Refined(pixels, stored["latents"], stored["finenesses"])
@@ -351,6 +356,9 @@ class Trainer(Run):
             networks.requires_grad_(False)
             for head in SMALL_HEADS:
                 getattr(self.decoder, head).requires_grad_(True)
+        if config.compiled:
+            for module in (self.encoder, self.decoder, self.perceptual):
+                module.compile()
         super().__init__(networks, run, config.learning_rate)
 
     def rate(self) -> float:

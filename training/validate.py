@@ -15,9 +15,8 @@ from django_latentimg.codec.refine import refine
 from .data import Crops
 from .perceptual import Perceptual
 from .taesd import Taesd
+from .train import EFFORT
 
-EFFORT = 2
-"""Of refinement."""
 FINENESS = 50
 
 
