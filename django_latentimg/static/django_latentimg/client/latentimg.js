@@ -1,1 +1,1 @@
-import{_ as e}from"./part-Bb7FJO7C.js";import{t}from"./part-BTz7vXNm.js";export{e as BlobError,t as decode};
+import{_ as e}from"./part-BQEn8EFm.js";import{t}from"./part-DzGJV8un.js";export{e as BlobError,t as decode};
