@@ -53,10 +53,10 @@ before there was this table.
 At {rate} bits a pixel, which is {size:,} bytes for such a crop: between the means of the two
 nearest steps, by a straight line over the logarithm of the bits. Trained on 3,661 photographs
 ([which](README.md#what-is-trained-on)), each beginning with the version above, the first with
-nothing, the first of `compact` with the last of `lite`. Core-hours are the log's seconds on {cores}
-cores, which other work often shared, so at most: of the run itself / with all before it. Decode:
-the processor's time for a whole blob of step {step:.2f} as a ratio to Pillow's for an AVIF of
-quality 14, measured in the same process, on one thread; the median.
+nothing, the first of `compact` with 6963949. Core-hours are the log's seconds on {cores} cores,
+which other work often shared, so at most: of the run itself / with all before it. Decode: the
+processor's time for a whole blob of step {step:.2f} as a ratio to Pillow's for an AVIF of quality
+14, measured in the same process, on one thread; the median.
 
 {ladder}{missing}
 ## What more compute would buy
@@ -159,7 +159,7 @@ def ladder_table(names: dict[str, str], rows: list[Row], notes: dict[str, Any]) 
     for weights, name in names.items():
         note = notes.get(weights, {})
         of_version = [row for row in rows if row["weights"] == weights]
-        hours = core_hours(up_to(weights, names), notes)
+        hours = core_hours(up_to(weights, names, notes), notes)
         cells = [name, note.get("run", "?"), note.get("crops", "?")]
         cells.append(" / ".join(f"{each:.1f}" for each in hours) if hours else "?")
         at_rate = at_equal_rate(of_version)
@@ -170,10 +170,12 @@ def ladder_table(names: dict[str, str], rows: list[Row], notes: dict[str, Any]) 
     return table([*head, *(title for title, _ in MEASURES.values()), "decode"], lines)
 
 
-def up_to(weights: str, names: dict[str, str]) -> list[str]:
-    """This version and those before it."""
-    versions = list(names)
-    return versions[: versions.index(weights) + 1]
+def up_to(weights: str, names: dict[str, str], notes: dict[str, Any]) -> list[str]:
+    """This version and those before it: each begins with the one above, or as its note says."""
+    versions, chain = list(names), [weights]
+    while above := versions[: versions.index(chain[0])]:
+        chain.insert(0, notes.get(chain[0], {}).get("begins_with", above[-1]))
+    return chain
 
 
 def at_equal_rate(of_version: list[Row]) -> dict[str, float]:
@@ -192,7 +194,7 @@ def slope(names: dict[str, str], rows: list[Row], notes: dict[str, Any]) -> str:
     """Of the versions that differ by training alone: what a doubling of the compute changes."""
     hours, values = [], []
     for weights in names:
-        spent = core_hours(up_to(weights, names), notes)
+        spent = core_hours(up_to(weights, names, notes), notes)
         if notes.get(weights, {}).get("on_slope") and spent:
             hours.append(spent[1])
             values.append(at_equal_rate([row for row in rows if row["weights"] == weights]))

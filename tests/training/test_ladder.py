@@ -127,3 +127,10 @@ def test_core_hours__count_training_in_another_latent_space_on_its_one_core(tmp_
     monkeypatch.setattr(ladder_report, "last_rows", lambda kind: {"free": {"seconds": 3600}})
     notes = {"aaaaaaaa": {"log": "heads.jsonl", "spaces": ["free"]}}
     assert ladder_report.core_hours(["aaaaaaaa"], notes) == (2.0, 2.0)
+
+
+def test_up_to__goes_back_to_what_each_began_with():
+    names = dict.fromkeys(("first", "second", "third", "branch", "last"), "")
+    notes = {"branch": {"begins_with": "second"}}
+    assert ladder_report.up_to("last", names, notes) == ["first", "second", "branch", "last"]
+    assert ladder_report.up_to("third", names, notes) == ["first", "second", "third"]
