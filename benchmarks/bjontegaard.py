@@ -52,6 +52,20 @@ def delta_rate(anchor: Curve, other: Curve, *, low: float, high: float) -> float
     return float(np.expm1((areas[1] - areas[0]) / (end - start)))
 
 
+def rate_at(curve: Curve, measure: float) -> float | None:
+    """Bits per pixel at which the curve has this measure; None where it has not.
+
+    A point that is not monotone in the measure is left out, as above.
+    """
+    rates, measures = (np.array(column) for column in zip(*sorted(curve), strict=True))
+    ordered = measures if measures[-1] > measures[0] else -measures
+    keep = ordered > np.concatenate([[-np.inf], np.maximum.accumulate(ordered)[:-1]])
+    wanted = measure if measures[-1] > measures[0] else -measure
+    if keep.sum() < 2 or not ordered[keep][0] <= wanted <= ordered[keep][-1]:
+        return None
+    return float(np.exp(PchipInterpolator(ordered[keep], np.log(rates[keep]))(wanted)))
+
+
 def at_rate(curve: Curve, rate: float) -> float | None:
     """The measure at so many bits per pixel; None outside the curve."""
     rates, measures = (np.array(column) for column in zip(*sorted(curve), strict=True))

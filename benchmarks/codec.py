@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .bjontegaard import Curve, at_rate, delta_rate
+from .bjontegaard import Curve, at_rate, delta_rate, rate_at
 from .codecs import Codec, all_codecs
 from .lite_model import RESULTS
 from .metrics import (
@@ -222,6 +222,7 @@ def report(rows: list[Row], times: list[str], name: str) -> None:
         parts.append(f"## {view}, {pictures} photographs\n")
         anchors = (*ANCHORS, *whole_curves(rows, view))
         parts += [bjontegaard_table(rows, view, anchor) for anchor in anchors]
+        parts += [quality_rates_table(rows, view, each) for each in whole_curves(rows, view)]
         parts += [equal_bytes_table(rows, view, anchor) for anchor in ANCHORS]
         parts += [quality_table(rows, view), points_table(rows, view)]
         plot(rows, view, RESULTS / f"{name}-{view}.svg")
@@ -257,6 +258,32 @@ def bjontegaard_table(rows: list[Row], view: str, anchor: str) -> str:
             cells.append("–" if change is None else f"{100 * change:+.0f} %")
         if cells:
             lines.append(f"| {codec} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def quality_rates_table(rows: list[Row], view: str, anchor: str) -> str:
+    """A rate over a whole curve hides what happens at its ends."""
+    lines = [
+        f"The same at each quality: bytes beside those of {anchor} at equal measure, from curves "
+        "through the means.\n",
+        "| codec | quality | " + " | ".join(MEASURES.values()) + " |",
+        "| --- | --- |" + " --- |" * len(MEASURES),
+    ]
+    curves = {measure: mean_curve(rows, view, anchor, measure) for measure in MEASURES}
+    for codec in names(rows, view):
+        if not codec.startswith("latentimg") or codec == anchor:
+            continue
+        points = {measure: mean_curve(rows, view, codec, measure) for measure in MEASURES}
+        qualities = dict.fromkeys(
+            row["parameter"] for row in rows if (row["view"], row["codec"]) == (view, codec)
+        )
+        for number, quality in enumerate(qualities):
+            cells = []
+            for measure, curve in curves.items():
+                rate, value = points[measure][number]
+                same = rate_at(curve, value)
+                cells.append("–" if same is None else f"{100 * (rate / same - 1):+.0f} %")
+            lines.append(f"| {codec} | {quality} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

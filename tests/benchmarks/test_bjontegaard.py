@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("scipy")
 
-from benchmarks.bjontegaard import at_rate, delta_rate
+from benchmarks.bjontegaard import at_rate, delta_rate, rate_at
 
 RATES = (0.05, 0.08, 0.12, 0.18, 0.25)
 
@@ -36,3 +36,16 @@ def test_at_rate__is_on_the_curve_or_nothing():
     assert at_rate(curve(), 0.12) == pytest.approx(30 + 4 * np.log2(0.12))
     assert at_rate(curve(), 0.04) is None
     assert at_rate(curve(), 0.26) is None
+
+
+@given(st.floats(0.05, 0.25), st.sampled_from([1.0, -1.0]))
+def test_rate_at__is_where_the_curve_has_the_measure(rate, sign):
+    points = curve(sign=sign)
+    measure = sign * (30 + 4 * np.log2(rate))
+    known = rate_at(points, float(np.clip(measure, *sorted((points[0][1], points[-1][1])))))
+    assert known == pytest.approx(rate)
+
+
+def test_rate_at__does_not_extrapolate_and_leaves_out_what_goes_back():
+    assert rate_at(curve(), 10) is None
+    assert rate_at([*curve(), (0.13, -5.0)], curve()[3][1]) == pytest.approx(RATES[3])

@@ -30,6 +30,9 @@ ROWS = [
 ]
 
 
+SMALLER = "latentimg compact effort 0"
+
+
 def cells(table: str, codec: str) -> list[str]:
     line = next(line for line in table.splitlines() if line.startswith(f"| {codec} |"))
     return [cell.strip() for cell in line.strip("|").split("|")][1:]
@@ -39,6 +42,14 @@ def test_bjontegaard_table__compares_at_equal_measure():
     table = benchmark.bjontegaard_table(ROWS, "crop", "WebP m6")
     assert set(cells(table, "AVIF s4")) == {"-20 %"}
     assert set(cells(table, "latentimg effort 0")) == {"-50 %"}
+
+
+def test_quality_rates_table__compares_each_quality_at_equal_measure():
+    anchor = "latentimg effort 0"
+    table = benchmark.quality_rates_table([*ROWS, *rows(SMALLER, 0.4, (10, 20))], "crop", anchor)
+    lines = [line for line in table.splitlines() if line.startswith(f"| {SMALLER} |")]
+    assert [line.split("|")[2].strip() for line in lines] == ["10", "20"]
+    assert all(line.count("| -20 % ") == len(benchmark.MEASURES) for line in lines)
 
 
 def test_equal_bytes_table__counts_the_pictures_on_which_ours_is_better():
