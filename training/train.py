@@ -378,9 +378,11 @@ class Trainer(Run):
         own_steps = torch.zeros(count)
         if self.refined:
             last = count - (count - taught) // 2
-            target[last:], given[last:], own_steps[last:] = self.refined.crops(
+            pixels, given[last:], own_steps[last:] = self.refined.crops(
                 count - last, config, self.step
             )
+            # A new tensor: the encoder's gradient may need the old one.
+            target = torch.cat([target[:last], pixels.to(self.device)])
         quantised, steps, hints, bits = through_quantiser(
             given,
             self.expecter,

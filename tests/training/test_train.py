@@ -94,6 +94,21 @@ def test_trainer__of_the_decoder_alone_leaves_the_latents_as_they_are(corpus, tm
     assert np.array_equal(again.refined.latents, trainer.refined.latents)
 
 
+def test_trainer__of_both_networks_learns_from_refined_latents_too(corpus, tmp_path):
+    values = vars(Config.read(FURTHER)) | {
+        "batch": 4, "side": 64, "steps": 6, "warmup": 1, "teacher_share": 0.5, "refined": 1,
+    }  # fmt: skip
+    teacher, lpips = shared("models/taesd"), shared("metrics/lpips_squeeze")
+    trainer = Trainer(Config(**values), corpus, tmp_path, teacher, lpips)
+    before = {name: value.clone() for name, value in trainer.networks.state_dict().items()}
+    assert {"distill", "rate", "structure"} <= set(trainer.advance())
+    after = trainer.networks.state_dict()
+    changed = {
+        name.partition(".")[0] for name in after if not torch.equal(after[name], before[name])
+    }
+    assert changed == {"encoder", "decoder"}
+
+
 def test_through_quantiser__rounds_at_own_steps_where_there_are_any():
     random = torch.Generator().manual_seed(0)
     latents = torch.randn(8, 4, 6, 6, generator=random)
