@@ -282,7 +282,11 @@ class Run(ABC):
         self.optimiser.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward()
         # A few crops in a million would send networks without normalisation astray for good.
-        norm = float(nn.utils.clip_grad_norm_(self.networks.parameters(), 2 * self.usual_norm))
+        # What is usual here, the first step tells.
+        most = 2 * self.usual_norm if self.step else float("inf")
+        norm = float(nn.utils.clip_grad_norm_(self.networks.parameters(), most))
+        if self.step == 0:
+            self.usual_norm = norm
         if norm < 10 * self.usual_norm:
             self.optimiser.step()
         self.usual_norm += 0.02 * (min(norm, 2 * self.usual_norm) - self.usual_norm)
