@@ -23,6 +23,16 @@ def _measure_over_rate(curve: Curve, low: float, high: float) -> tuple[NDArray[n
     return inside, PchipInterpolator(logs, measures)(inside)
 
 
+def _monotone(
+    measures: NDArray[np.float64], logs: NDArray[np.float64]
+) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
+    """Sign with which the measures rise, they with it, their rates; points that fall left out."""
+    sign = 1 if measures[-1] > measures[0] else -1
+    ordered = sign * measures
+    keep = ordered > np.concatenate([[-np.inf], np.maximum.accumulate(ordered)[:-1]])
+    return sign, ordered[keep], logs[keep]
+
+
 def delta_rate(anchor: Curve, other: Curve, *, low: float, high: float) -> float | None:
     """Relative bytes of ``other`` at equal measure, mean over what both curves reach: -0.6 is 60 %
     less. Only points between ``low`` and ``high`` bits per pixel count, on both curves.
@@ -35,15 +45,13 @@ def delta_rate(anchor: Curve, other: Curve, *, low: float, high: float) -> float
         logs, measures = _measure_over_rate(curve, low, high)
         if len(logs) < 2:
             return None
-        rising = measures[-1] > measures[0]
-        ordered = measures if rising else -measures
-        keep = ordered > np.concatenate([[-np.inf], np.maximum.accumulate(ordered)[:-1]])
-        if keep.sum() < 2:
+        sign, ordered, kept = _monotone(measures, logs)
+        if len(ordered) < 2:
             return None
-        parts.append((ordered[keep], logs[keep], rising))
-    (first, first_logs, first_rises), (second, second_logs, second_rises) = parts
+        parts.append((ordered, kept, sign))
+    (first, first_logs, first_sign), (second, second_logs, second_sign) = parts
     start, end = max(first[0], second[0]), min(first[-1], second[-1])
-    if first_rises != second_rises or not start < end:
+    if first_sign != second_sign or not start < end:
         return None
     areas = [
         PchipInterpolator(measures, logs).integrate(start, end)
@@ -58,12 +66,10 @@ def rate_at(curve: Curve, measure: float) -> float | None:
     A point that is not monotone in the measure is left out, as above.
     """
     rates, measures = (np.array(column) for column in zip(*sorted(curve), strict=True))
-    ordered = measures if measures[-1] > measures[0] else -measures
-    keep = ordered > np.concatenate([[-np.inf], np.maximum.accumulate(ordered)[:-1]])
-    wanted = measure if measures[-1] > measures[0] else -measure
-    if keep.sum() < 2 or not ordered[keep][0] <= wanted <= ordered[keep][-1]:
+    sign, ordered, logs = _monotone(measures, np.log(rates))
+    if len(ordered) < 2 or not ordered[0] <= sign * measure <= ordered[-1]:
         return None
-    return float(np.exp(PchipInterpolator(ordered[keep], np.log(rates[keep]))(wanted)))
+    return float(np.exp(PchipInterpolator(ordered, logs)(sign * measure)))
 
 
 def at_rate(curve: Curve, rate: float) -> float | None:

@@ -241,6 +241,10 @@ def whole_curves(rows: list[Row], view: str) -> list[str]:
     return [name for name in lite if len(mean_curve(rows, view, name, "psnr")) > 1]
 
 
+def percent(change: float | None) -> str:
+    return "–" if change is None else f"{100 * change:+.0f} %"
+
+
 def bjontegaard_table(rows: list[Row], view: str, anchor: str) -> str:
     lines = [
         f"Bjøntegaard rate against {anchor}, {LOW} to {HIGH} bpp; negative is fewer bytes at equal "
@@ -255,7 +259,7 @@ def bjontegaard_table(rows: list[Row], view: str, anchor: str) -> str:
             if len(curves[1]) < 2 or codec == anchor:
                 break
             change = delta_rate(curves[0], curves[1], low=LOW, high=HIGH)
-            cells.append("–" if change is None else f"{100 * change:+.0f} %")
+            cells.append(percent(change))
         if cells:
             lines.append(f"| {codec} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -282,7 +286,7 @@ def quality_rates_table(rows: list[Row], view: str, anchor: str) -> str:
             for measure, curve in curves.items():
                 rate, value = points[measure][number]
                 same = rate_at(curve, value)
-                cells.append("–" if same is None else f"{100 * (rate / same - 1):+.0f} %")
+                cells.append(percent(same and rate / same - 1))
             lines.append(f"| {codec} | {quality} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
