@@ -403,8 +403,9 @@ def plot(rows: list[Row], view: str, target: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 3, figsize=(15, 9), constrained_layout=True)
+    colours = plt.get_cmap("tab20")  # Ten would not do for all codecs.
     for axis, (measure, title) in zip(axes.flat, MEASURES.items(), strict=True):
-        for codec in names(rows, view):
+        for number, codec in enumerate(names(rows, view)):
             curve = sorted(mean_curve(rows, view, codec, measure))
             bold = codec.startswith("latentimg")
             axis.plot(
@@ -413,6 +414,7 @@ def plot(rows: list[Row], view: str, target: Path) -> None:
                 linewidth=2 if bold else 1,
                 linestyle="-" if len(curve) > 1 else "",
                 label=codec,
+                color=colours(number),
             )
         axis.set_xlim(0.03, 0.4)
         axis.set_xscale("log")
@@ -423,7 +425,12 @@ def plot(rows: list[Row], view: str, target: Path) -> None:
         axis.set_xlabel("bits per pixel")
         if measure in SMALLER_IS_BETTER:
             axis.invert_yaxis()
-    axes.flat[0].legend(fontsize=8)
+    figure.legend(
+        *axes.flat[0].get_legend_handles_labels(),
+        loc="outside upper center",
+        ncols=7,
+        frameon=False,
+    )
     figure.savefig(target)
     plt.close(figure)
 
