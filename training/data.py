@@ -21,6 +21,7 @@ from torch import Tensor
 from django_latentimg.codec import ImageError
 from django_latentimg.codec.pixels import open_image, read
 
+from .device import best_device, mixed_precision, place
 from .taesd import Taesd
 
 SIDE = 320
@@ -63,12 +64,12 @@ def prepare(photos: Path, teacher_folder: Path, folder: Path) -> None:
         dtype=np.float16,
         shape=(len(names), 4, side // 8, side // 8),
     )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    teacher = Taesd(teacher_folder).to(device)
+    device = best_device()
+    teacher = place(Taesd(teacher_folder), device)
     started = time.monotonic()
     for index in range(done, len(names)):
         pixels[index] = np.asarray(square(photos / names[index], side)).transpose(2, 0, 1)
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        with torch.inference_mode(), mixed_precision(device):
             picture = to_float(torch.from_numpy(pixels[index])[None].to(device))
             latents[index] = teacher.encode(picture)[0].float().cpu()
         if index % 100 == 99 or index + 1 == len(names):

@@ -26,6 +26,7 @@ from django_latentimg.codec.models import SD1, load_model
 from django_latentimg.codec.rate import Expecter
 
 from .data import split, to_float
+from .device import CPU, mixed_precision
 from .perceptual import Perceptual
 from .taesd import Taesd
 from .train import log_error
@@ -267,7 +268,7 @@ class Trainer:
     def losses(self) -> dict[str, Tensor]:
         """The terms of this step's loss, weighted; their sum is minimised."""
         batch, photographs = self.data.at(self.step)
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision(CPU):
             return self.of_batch(batch, photographs)
 
     def of_batch(self, batch: Batch, photographs: Tensor) -> dict[str, Tensor]:

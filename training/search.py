@@ -27,12 +27,12 @@ from django_latentimg.codec.rate import Expecter
 from .browser import round_weights
 from .candidates import DECODERS, ENCODERS, LARGER, LONGER, Candidate, Decoder, merged
 from .data import Crops
+from .device import CPU, place
 from .perceptual import Perceptual
-from .train import Run, log_error, place, through_quantiser
+from .train import Run, log_error, through_quantiser
 
 LOG = Path(__file__).parent / "logs" / "search.jsonl"
 
-CPU = torch.device("cpu")
 SEED = 20231
 BATCH, SIDE = 8, 128
 SECONDS = {"decoder": 110.0, "encoder": 70.0, "larger": 110.0, "longer": 1100.0}

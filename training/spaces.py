@@ -32,9 +32,9 @@ from django_latentimg.codec.rate import Expectation, Expecter
 
 from .candidates import Candidate, zeroed
 from .data import to_float
+from .device import CPU, mixed_precision, place
 from .prior import HIDDEN, PriorNetwork
 from .search import (
-    CPU,
     SEED,
     Material,
     Row,
@@ -47,7 +47,7 @@ from .search import (
 )
 from .search_report import last_rows, table
 from .taesd import Taesd
-from .train import Config, log_error, place, through_quantiser
+from .train import Config, log_error, through_quantiser
 
 TARGET = Path(__file__).parent / "SPACES.md"
 MEASURES = {"psnr": "PSNR", "ssimulacra2": "SSIMULACRA2", "lpips": "LPIPS"}
@@ -367,7 +367,7 @@ def decoding(model: nn.Module) -> Callable[[], object]:
 
     @torch.inference_mode()
     def work() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision(CPU):
             model.decode(planes, torch.ones(1), hints)
 
     return work
@@ -415,7 +415,7 @@ def coded_picture(
 ) -> tuple[NDArray[np.uint8], float]:
     """What the latents decode to after rounding, and the bits that an ideal coder takes."""
     _, coded, expected, steps = through_prior(model, rgb, step)
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision(CPU):
         picture = model.decode(coded, steps, expected.hints(coded, steps)).float()[0]
     levels = ((picture + 1) * 127.5).round().clamp(0, 255).byte()
     return levels.permute(1, 2, 0).numpy(), float(expected.bits(coded, steps).sum())
@@ -427,7 +427,7 @@ def through_prior(
     """Latents, the same rounded, what the prior expected of these, and the step as a tensor."""
     pixels = to_float(torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None])
     steps = torch.full((1,), step)
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision(CPU):
         latents = model.encode(pixels).float()
     coded = torch.round(latents / step) * step
     return latents, coded, model.prior.expect(coded, steps), steps

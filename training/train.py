@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,11 +30,10 @@ from django_latentimg.codec.quantize import step_of as quantiser_step
 from django_latentimg.codec.rate import Expectation, Expecter
 
 from .data import Crops, cut
+from .device import best_device, mixed_precision, place
 from .perceptual import Perceptual
 from .prior import refined_latents
 from .taesd import Taesd
-
-Module = TypeVar("Module", bound=nn.Module)
 
 SMALL_HEADS = ("small_trunk", "eighth_head", "quarter_head", "half_head")
 """Of the decoder, what serves no other output."""
@@ -206,15 +205,6 @@ def start_from_bundled(networks: nn.ModuleDict, model: str) -> None:
             state[name].copy_(value)
 
 
-def best_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def place(module: Module, device: torch.device) -> Module:
-    placed: Module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return placed
-
-
 class Run(ABC):
     """State of one run: networks, their running averages, optimiser, step."""
 
@@ -277,7 +267,7 @@ class Run(ABC):
         started = self.clock()
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate() * group["times"]
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed_precision(self.device):
             terms = self.losses()
         self.optimiser.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward()
