@@ -1,1 +1,1 @@
-import{_ as e}from"./part-BQEn8EFm.js";import{t}from"./part-DzGJV8un.js";export{e as BlobError,t as decode};
+import{_ as e}from"./part-BmcG5v8P.js";import{t}from"./part-Ddzuwl6G.js";export{e as BlobError,t as decode};

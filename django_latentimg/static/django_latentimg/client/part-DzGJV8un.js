@@ -1,1 +1,0 @@
-import{g as e,t}from"./part-BQEn8EFm.js";var n=t(t=>new e(t));export{n as t};
