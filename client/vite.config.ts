@@ -4,7 +4,9 @@ import type { Plugin, UserConfig } from "vite";
 import { defineConfig } from "vitest/config";
 
 const OUT = "../django_latentimg/static/django_latentimg/client";
-const SPACES = ["sd1", "compact1"];
+const SPACES = readdirSync("src")
+  .sort()
+  .flatMap((file) => /^decoder-(.+)\.bin$/.exec(file)?.[1] ?? []);
 const decoderOf = (space: string) => [
   `src/decoder-${space}.bin`,
   `src/prior-${space}.bin`,
