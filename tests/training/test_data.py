@@ -11,8 +11,9 @@ from training.data import Crops, pack, prepare, split
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """What ``--shared`` names, with 66 photographs of its own."""
+def folder(tmp_path, monkeypatch):
+    """What ``--shared`` names, with 34 photographs of its own, two of them held out."""
+    monkeypatch.setattr(data, "HOLD_OUT", 32)
     for name in ("models/taesd", "metrics/lpips_squeeze"):
         source = shared(name)
         (tmp_path / name).mkdir(parents=True)
@@ -20,7 +21,7 @@ def folder(tmp_path):
             (tmp_path / name / path.name).symlink_to(path.resolve())
     photos = tmp_path / "photos" / "train"
     photos.mkdir(parents=True)
-    for number in range(66):
+    for number in range(34):
         picture(340, 320 + number).save(photos / f"{number:04}.webp")
     return tmp_path
 
@@ -36,11 +37,11 @@ def test_pack__holds_all_that_training_needs_but_what_is_held_out(folder, tmp_pa
     pack(folder, archive)
     target = unpacked(archive, tmp_path / "there")
     names = sorted(path.name for path in (target / "photos/train").iterdir())
-    assert len(names) == 64
-    assert not {"0000.webp", "0064.webp"} & set(names)
+    assert len(names) == 32
+    assert not {"0000.webp", "0032.webp"} & set(names)
     prepare(target / "photos/train", target / "models/taesd", tmp_path / "corpus")
     training, held_out = split(tmp_path / "corpus")
-    assert len(training) == 63
+    assert len(training) == 31
     assert held_out.tolist() == [0]
     pixels, latents = Crops(tmp_path / "corpus", side=64, batch=3, seed=1).at(5)
     assert pixels.shape == (3, 3, 64, 64)
@@ -57,9 +58,9 @@ def test_pack__takes_photographs_evenly_where_not_all_fit(folder, tmp_path, monk
     pack(folder, tmp_path / "part.tar")
     target = unpacked(tmp_path / "part.tar", tmp_path / "p")
     numbers = [int(path.stem) for path in (target / "photos/train").iterdir()]
-    assert 15 <= len(numbers) <= 22
-    assert min(numbers) < 10
-    assert max(numbers) > 55
+    assert 7 <= len(numbers) <= 11
+    assert min(numbers) < 6
+    assert max(numbers) > 27
 
 
 def test_prepare__goes_on_where_it_stopped(folder, tmp_path):
@@ -67,12 +68,12 @@ def test_prepare__goes_on_where_it_stopped(folder, tmp_path):
     arguments = folder / "photos/train", folder / "models/taesd", tmp_path / "corpus"
     prepare(*arguments)
     before = np.load(tmp_path / "corpus/latents.npy")
-    assert before.shape == (66, 4, 40, 40)
+    assert before.shape == (34, 4, 40, 40)
     prepare(*arguments)
     assert np.array_equal(np.load(tmp_path / "corpus/latents.npy"), before)
     training, held_out = split(tmp_path / "corpus")
-    assert held_out.tolist() == [0, 64]
-    assert len(training) == 64
+    assert held_out.tolist() == [0, 32]
+    assert len(training) == 32
 
 
 def test_photographs__are_whatever_pillow_opens_and_is_large_enough(tmp_path):
