@@ -125,9 +125,10 @@ class Command(BaseCommand):
     def serve(self, address: str) -> None:
         """Until Ctrl-C."""
         host, _, port = address.rpartition(":")
-        self.say(f"The shop is open: http://{address}/ (Ctrl-C closes it)")
-        site = StaticFilesHandler(get_wsgi_application())
         try:
+            site = StaticFilesHandler(get_wsgi_application())
+            # Within, because whoever reads it may close the shop at once.
+            self.say(f"The shop is open: http://{address}/ (Ctrl-C closes it)")
             basehttp.run(host, int(port), site, threading=True)
         except (OSError, ValueError) as error:
             raise CommandError(f"Cannot serve at {address}: {error}. Try --address.") from error
