@@ -1,8 +1,8 @@
 """Time to encode and decode 512×512, and what a web process costs: ``python -m benchmarks.speed``.
 
 The bundled model, TAESD and Pillow's AVIF in the same run, as medians and as ratios. Writes
-``benchmarks/results/speed.md``, or another ``--name``: ratios are another processor's, and one that
-does not multiply bfloat16 natively is not asked to.
+``benchmarks/results/speed.md``, or ``speed_float32.md`` where the processor does not multiply
+bfloat16 natively, and so is not asked to.
 """
 
 import argparse
@@ -80,7 +80,6 @@ def main() -> None:
     arguments.add_argument("--photograph", default="../shared/photos/kodak/kodim23.png", type=Path)
     arguments.add_argument("--taesd", default="../shared/models/taesd")
     arguments.add_argument("--repeats", default=7, type=int)
-    arguments.add_argument("--name", default="speed", help="of the report")
     given = arguments.parse_args()
 
     rgb = centre_crop(given.photograph)
@@ -106,8 +105,7 @@ def main() -> None:
 
         return run
 
-    native = lite.bfloat16
-    precisions = ["float32", "bfloat16"] if native else ["float32"]
+    precisions = ["float32", "bfloat16"] if lite.bfloat16 else ["float32"]
     rows: list[tuple[str, Callable[[], object]]] = [
         ("Pillow: AVIF speed 4, encode", lambda: save_avif(io.BytesIO())),
         ("Pillow: AVIF, decode", lambda: Image.open(io.BytesIO(avif)).load()),
@@ -165,7 +163,8 @@ def main() -> None:
         )
     text = "\n".join(lines) + "\n"
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{given.name}.md").write_text(text)
+    name = "speed.md" if precisions[-1] == "bfloat16" else "speed_float32.md"
+    (RESULTS / name).write_text(text)
     print(text)
 
 

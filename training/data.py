@@ -19,9 +19,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from django_latentimg.codec import ImageError
+from django_latentimg.codec.models import best_device
 from django_latentimg.codec.pixels import open_image, read
 
-from .device import best_device, mixed_precision, place
+from .device import mixed_precision, place
 from .taesd import Taesd
 
 SIDE = 320

@@ -149,7 +149,7 @@ class Data:
                 arrays[name] for name in ("photographs", "clean", "coded", "noise")
             )
         self.pixels = np.load(corpus / "pixels.npy", mmap_mode="r")
-        self.expecter = Expecter(SD1, torch.device("cpu"))
+        self.expecter = Expecter(SD1, CPU)
 
     def rounded(self, clean: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         """float (N, 4, h, w) at ``steps`` (N,): rounded, with the prior's hints."""

@@ -12,15 +12,11 @@ Module = TypeVar("Module", bound=nn.Module)
 CPU = torch.device("cpu")
 
 
-def best_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def place(module: Module, device: torch.device) -> Module:
     placed: Module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return placed
 
 
 def mixed_precision(device: torch.device) -> torch.autocast:
-    """bfloat16 where it is multiplied natively; emulated it takes ten times as long as float32."""
+    """bfloat16 where it is multiplied natively: emulated it takes several times as long."""
     return torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16(device))

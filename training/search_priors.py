@@ -16,6 +16,7 @@ from django_latentimg.codec.rate import Expecter
 
 from .candidates import PRIORS
 from .data import split
+from .device import CPU
 from .prior import PriorNetwork, Refined, to_integers, train_network
 from .search import SEED, fastest, logger, read_log
 from .train import Expect
@@ -89,7 +90,7 @@ def network_bits(network: PriorNetwork) -> Price:
 
 
 def bundled_bits() -> Price:
-    return bits_with(Expecter(SD1, torch.device("cpu")))
+    return bits_with(Expecter(SD1, CPU))
 
 
 def bits_with(expect: Expect) -> Price:

@@ -25,12 +25,12 @@ from torch import Tensor, nn
 
 from django_latentimg.codec.distortion import pixel_loss, structure_loss, texture_loss
 from django_latentimg.codec.lite import SCALES, LiteDecoder, LiteEncoder
-from django_latentimg.codec.models import WEIGHTS, space_of
+from django_latentimg.codec.models import WEIGHTS, best_device, space_of
 from django_latentimg.codec.quantize import step_of as quantiser_step
 from django_latentimg.codec.rate import Expectation, Expecter
 
 from .data import Crops, cut
-from .device import best_device, mixed_precision, place
+from .device import mixed_precision, place
 from .perceptual import Perceptual
 from .prior import refined_latents
 from .taesd import Taesd

@@ -13,6 +13,7 @@ from django_latentimg.codec.rate import Expecter
 from django_latentimg.codec.refine import refine
 
 from .data import Crops
+from .device import CPU
 from .perceptual import Perceptual
 from .taesd import Taesd
 from .train import EFFORT
@@ -31,7 +32,7 @@ def validate(run: Path, corpus: Path, teacher: Path, lpips: Path, name: str = "l
     encoder, decoder = networks.values()
     model = LiteModel(networks, space_of(name))
     taesd, perceptual = Taesd(teacher), Perceptual(lpips)
-    expecter = Expecter(model.space, torch.device("cpu"))
+    expecter = Expecter(model.space, CPU)
     pixels, reference = Crops(corpus, side=128, batch=8, seed=0).held_out()
     print(f"{len(pixels)} photographs")
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ModelError
-from .models import INSTALL, LOADING
+from .models import INSTALL, LOADING, best_device, multiplies_bfloat16
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +60,7 @@ class LatentDenoiser:
         """``scheduler``: a ``DDIMScheduler``; ``prompt``: float (1, n, d) if it wants one."""
         import torch
 
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = best_device()
         network.eval().requires_grad_(False)
         self.network: Any = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.dtype: torch.dtype = self.network.dtype
@@ -184,10 +184,10 @@ def _dtype() -> "torch.dtype":
     """float32 on a processor, on a GPU the half precision that it multiplies natively."""
     import torch
 
-    if not torch.cuda.is_available():
+    device = best_device()
+    if device.type == "cpu":
         return torch.float32
-    native = torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.bfloat16 if native else torch.float16
+    return torch.bfloat16 if multiplies_bfloat16(device) else torch.float16
 
 
 def _check_channels(name: str, configuration: dict[str, Any]) -> None:

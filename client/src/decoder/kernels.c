@@ -31,7 +31,7 @@ INLINE Four mul(Four a, float b) { return wasm_f32x4_mul(a, splat(b)); }
 #define EACH(i, count) for (int i = 0; i < (count); i++)
 
 // The polynomials are known at 0, ±NEAR, ±FAR and infinity. Lavin and Gray's points, ±1 and ±2, have
-// twice the rounding error for as many products. A window's factors are exact in float32.
+// more rounding error for as many products. A window's factors are exact in float32.
 #define NEAR 0.625f
 #define FAR 1.5f
 

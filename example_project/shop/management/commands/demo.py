@@ -125,8 +125,8 @@ class Command(BaseCommand):
     def serve(self, address: str) -> None:
         """Until Ctrl-C."""
         host, _, port = address.rpartition(":")
+        site = StaticFilesHandler(get_wsgi_application())
         try:
-            site = StaticFilesHandler(get_wsgi_application())
             # Within, because whoever reads it may close the shop at once.
             self.say(f"The shop is open: http://{address}/ (Ctrl-C closes it)")
             basehttp.run(host, int(port), site, threading=True)
