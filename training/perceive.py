@@ -73,7 +73,7 @@ def gather(
                 to_float(torch.from_numpy(rgb.copy()).permute(2, 0, 1)[None]) for rgb in pair
             ]
             with torch.inference_mode():
-                distance = float(measure(*tensors))
+                distance = float(measure.everywhere(*tensors))
             yield Sample(
                 (index, shown), ours, held_out, distance, differences(*map(features, pair))
             )

@@ -12,6 +12,10 @@ from torch import Tensor, nn
 
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
+STRIDE = 16
+"""Pixels after which the trunk's grid repeats: four strides of 2."""
+SHIFTS = ((0, 0), (5, 3), (10, 9), (15, 14))
+"""Rows and columns by which a picture is cut where it is measured: of every parity one."""
 STAGES: tuple[tuple[int, ...], ...] = ((3, 4), (6, 7), (9,), (10,), (11,), (12,))
 """Fire modules that end in each tap after the first; the first three stages begin by pooling."""
 
@@ -79,3 +83,36 @@ class Perceptual(nn.Module):
                 head = self.weight(f"heads.lin{index}").view(1, -1, 1, 1)
                 total = total + ((p - q).square() * head).sum(1).mean((1, 2))
         return total
+
+    def everywhere(self, a: Tensor, b: Tensor) -> Tensor:
+        """The mean distance over ``SHIFTS``: a measure that one place of the grid cannot flatter.
+
+        float (N, 3, H, W) in [-1, 1] each, sides above ``STRIDE`` -> (N,).
+        """
+        height, width = (side - STRIDE for side in a.shape[2:])
+        distances: list[Tensor] = [
+            self(*(each[..., top : top + height, left : left + width] for each in (a, b)))
+            for top, left in SHIFTS
+        ]
+        return torch.stack(distances).mean(0)
+
+    def anywhere(self, a: Tensor, b: Tensor, random: torch.Generator) -> Tensor:
+        """The distance at one random shift a picture: for a loss.
+
+        Always laid on the same pixels, the trunk's grid is content with a pattern that repeats with
+        it and that a grid laid elsewhere, or an eye, sees as grain. Kettunen et al., "E-LPIPS",
+        2019, average over shifts for the like reason.
+        """
+        height, width = (side - STRIDE for side in a.shape[2:])
+        tops, lefts = torch.randint(STRIDE, (2, len(a)), generator=random).tolist()
+        places = list(enumerate(zip(tops, lefts, strict=True)))
+
+        def cut(pictures: Tensor) -> Tensor:
+            parts = [
+                pictures[index, :, top : top + height, left : left + width]
+                for index, (top, left) in places
+            ]
+            return torch.stack(parts).contiguous(memory_format=torch.channels_last)
+
+        distances: Tensor = self(cut(a), cut(b))
+        return distances

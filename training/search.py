@@ -112,7 +112,7 @@ class Search(Run):
             "pixels": pixel_loss(picture, target),
             "fidelity": FIDELITY * log_error(picture, target),
             "perceptual": PERCEPTUAL
-            * self.material.perceptual(picture[:half], target[:half]).mean(),
+            * self.material.perceptual.anywhere(picture[:half], target[:half], random).mean(),
         }
 
     def trained(self) -> nn.Module:

@@ -259,7 +259,7 @@ class SpaceSearch(Search):
         return PRICE * min(1.0, 0.001 + self.passed / PRICE_RISE)
 
     def losses(self) -> dict[str, Tensor]:
-        model, space, perceptual = self.networks, self.space, self.material.perceptual
+        model, space, perceptual = self.networks, self.space, self.material.perceptual.anywhere
         assert isinstance(model, Model)
         target, reference, random = self.batch()
         if self.passed < 0:
@@ -292,11 +292,12 @@ class SpaceSearch(Search):
             "fidelity": WEIGHTS.fidelity * log_error(picture, target),
             "structure": WEIGHTS.structure * structure_loss(*ours),
             "texture": WEIGHTS.texture * texture_loss(*ours),
-            "perceptual": WEIGHTS.perceptual * perceptual(ours[0][:half], ours[1][:half]).mean(),
+            "perceptual": WEIGHTS.perceptual
+            * perceptual(ours[0][:half], ours[1][:half], random).mean(),
             "rate": self.price() * (bits * coded.steps)[taught:].mean(),
         }
         if taught:
-            theirs = perceptual(picture[:taught], target[:taught]).mean()
+            theirs = perceptual(picture[:taught], target[:taught], random).mean()
             terms["perceptual_taught"] = WEIGHTS.perceptual_taught * theirs
             terms["distill"] = WEIGHTS.distill * F.mse_loss(latents, reference)
             if self.step % WEIGHTS.compatibility_every == 0:

@@ -400,11 +400,11 @@ class Trainer(Run):
             "fidelity": config.fidelity * log_error(pictures[1], target),
             "structure": config.structure * structure_loss(*ours),
             "texture": config.texture * texture_loss(*ours),
-            "perceptual": config.perceptual * self.perceptual(*ours).mean(),
+            "perceptual": config.perceptual * self.perceptual.anywhere(*ours, random).mean(),
             "small": small,
         }
         if taught and config.perceptual_taught:
-            distances = self.perceptual(pictures[1][:taught], target[:taught])
+            distances = self.perceptual.anywhere(pictures[1][:taught], target[:taught], random)
             terms["perceptual_taught"] = config.perceptual_taught * distances.mean()
         if config.decoder_only:
             return terms
@@ -419,7 +419,8 @@ class Trainer(Run):
             terms["compatibility"] = config.compatibility * (
                 pixel_loss(theirs, target[pair])
                 + config.fidelity * log_error(theirs, target[pair])
-                + config.perceptual_taught * self.perceptual(theirs, target[pair]).mean()
+                + config.perceptual_taught
+                * self.perceptual.anywhere(theirs, target[pair], random).mean()
             )
         return terms
 

@@ -79,6 +79,7 @@ def validate(run: Path, corpus: Path, teacher: Path, lpips: Path, name: str = "l
             with torch.no_grad():
                 decoded = pair(x, z).clamp(-1, 1)
                 psnr = -10 * torch.log10(((decoded - x) / 2).square().mean())
-                rows.append((float(psnr), float(perceptual(decoded, x))))
+                distance = perceptual.everywhere(decoded, x)
+                rows.append((float(psnr), float(distance)))
         means = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
         print(f"{pair_name:30} {means[0]:.2f} dB  LPIPS {means[1]:.4f}", flush=True)

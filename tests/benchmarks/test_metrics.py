@@ -5,7 +5,7 @@ from skimage import data
 
 pytest.importorskip("pytorch_msssim")
 
-from benchmarks.metrics import flat_psnr, ms_ssim, psnr, texture
+from benchmarks.metrics import flat_psnr, grain, ms_ssim, psnr, texture
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,18 @@ def test_texture__forgives_what_only_moved(cat):
     clean = np.asarray(cat)
     assert texture(first, second) < texture(first, clean) / 2
     assert psnr(first, second) < psnr(first, clean)
+
+
+def test_grain__is_what_repeats_and_not_what_differs(cat):
+    random = np.random.default_rng(0)
+    pattern = random.integers(-3, 4, (8, 8, 1)).astype(np.int16)
+    source = np.asarray(cat).clip(20, 235)
+    noisy = source + random.integers(-9, 10, source.shape)
+    repeated = np.tile(pattern, (source.shape[0] // 8, source.shape[1] // 8, 1))
+    assert grain([(source, source)]) == 0
+    assert grain([(source, noisy.astype(np.uint8))]) < 0.2
+    grained = (noisy.astype(np.int16) + repeated).astype(np.uint8)
+    assert grain([(source, grained)]) == pytest.approx(pattern.std(), rel=0.1)
 
 
 def test_flat_psnr__looks_at_flat_blocks_only():
