@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,20 +100,24 @@ GRAIN_SIDE = 8
 """Pixels of a latent pixel: a decoder makes each block of that many rows and columns alike."""
 
 
-def grain(pairs: Iterable[tuple[Pixels, Pixels]]) -> float:
+def repeated_error(source: Pixels, decoded: Pixels) -> NDArray[np.float64]:
+    """The mean error of luma at each place of a grid of 8×8 pixels: (8, 8), in levels.
+
+    uint8 (H, W, 3) each; sides are multiples of 8.
+    """
+    error = (decoded.astype(np.float64) - source).mean(2)
+    rows = source.shape[0] // GRAIN_SIDE
+    means: NDArray[np.float64] = error.reshape(rows, GRAIN_SIDE, -1, GRAIN_SIDE).mean((0, 2))
+    return means
+
+
+def grain(errors: Sequence[NDArray[np.float64]]) -> float:
     """What is in all decoded pictures and in no source: standard deviation, in levels of luma.
 
-    Of the mean error at each place of a grid of 8×8 pixels, over all (source, decoded), uint8
-    (H, W, 3) with sides that are multiples of 8. Chance alone
-    leaves a sixtieth of the error of one picture of 512×512, a tenth of that for a hundred.
+    Of the mean over pictures of their ``repeated_error``. Chance alone leaves a sixtieth of the
+    error of one picture of 512×512, a tenth of that for a hundred.
     """
-    means = [
-        (decoded.astype(np.float64) - source).mean(2).reshape(
-            source.shape[0] // GRAIN_SIDE, GRAIN_SIDE, -1, GRAIN_SIDE
-        ).mean((0, 2))
-        for source, decoded in pairs
-    ]  # fmt: skip
-    return float(np.mean(means, 0).std())
+    return float(np.mean(errors, 0).std())
 
 
 FLAT_SIDE = 8

@@ -87,6 +87,8 @@ class Config:
     """Of a bit for every symbol, times the quantiser's step."""
     small_heads: float
     """Weight of the 1/2, 1/4 and 1/8 heads together."""
+    grain: float = 0.0
+    """Weight of what is wrong alike in every latent pixel's square of a picture."""
     heads_only: bool = False
     """Train these, and leave everything else as it is."""
     decoder_only: bool = False
@@ -180,6 +182,18 @@ def log_error(decoded: Tensor, source: Tensor) -> Tensor:
     more than all others.
     """
     return ((decoded - source).square().mean((1, 2, 3)) + 1e-4).log().mean()
+
+
+def repeated_error(decoded: Tensor, source: Tensor) -> Tensor:
+    """Mean square of what the error has in common at a place of the grid of 8 × 8 pixels.
+
+    float (N, 3, 8h, 8w) each; of each picture, beside its mean error. Unless it costs something, a
+    decoder fills textures with one pattern of that size, which LPIPS takes for the noise that
+    photographs have.
+    """
+    squares = (decoded - source).unflatten(3, (-1, 8)).unflatten(2, (-1, 8))
+    common = squares.mean((2, 4))
+    return (common - common.mean((2, 3), keepdim=True)).square().mean()
 
 
 def reduce(pictures: Tensor, factor: int) -> Tensor:
@@ -403,6 +417,8 @@ class Trainer(Run):
             "perceptual": config.perceptual * self.perceptual.anywhere(*ours, random).mean(),
             "small": small,
         }
+        if config.grain:
+            terms["grain"] = config.grain * repeated_error(pictures[1], target)
         if taught and config.perceptual_taught:
             distances = self.perceptual.anywhere(pictures[1][:taught], target[:taught], random)
             terms["perceptual_taught"] = config.perceptual_taught * distances.mean()

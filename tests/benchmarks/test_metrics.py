@@ -5,7 +5,7 @@ from skimage import data
 
 pytest.importorskip("pytorch_msssim")
 
-from benchmarks.metrics import flat_psnr, grain, ms_ssim, psnr, texture
+from benchmarks.metrics import flat_psnr, grain, ms_ssim, psnr, repeated_error, texture
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +45,10 @@ def test_grain__is_what_repeats_and_not_what_differs(cat):
     source = np.asarray(cat).clip(20, 235)
     noisy = source + random.integers(-9, 10, source.shape)
     repeated = np.tile(pattern, (source.shape[0] // 8, source.shape[1] // 8, 1))
-    assert grain([(source, source)]) == 0
-    assert grain([(source, noisy.astype(np.uint8))]) < 0.2
+    assert grain([repeated_error(source, source)]) == 0
+    assert grain([repeated_error(source, noisy.astype(np.uint8))]) < 0.2
     grained = (noisy.astype(np.int16) + repeated).astype(np.uint8)
-    assert grain([(source, grained)]) == pytest.approx(pattern.std(), rel=0.1)
+    assert grain([repeated_error(source, grained)]) == pytest.approx(pattern.std(), rel=0.1)
 
 
 def test_flat_psnr__looks_at_flat_blocks_only():
