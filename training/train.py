@@ -193,7 +193,8 @@ def repeated_error(decoded: Tensor, source: Tensor) -> Tensor:
     """
     squares = (decoded - source).unflatten(3, (-1, 8)).unflatten(2, (-1, 8))
     common = squares.mean((2, 4))
-    return (common - common.mean((2, 3), keepdim=True)).square().mean()
+    repeated: Tensor = common - common.mean((2, 3), keepdim=True)
+    return repeated.square().mean()
 
 
 def reduce(pictures: Tensor, factor: int) -> Tensor:

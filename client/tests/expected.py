@@ -6,7 +6,8 @@ little-endian where they are arrays:
 - ``NAME.json``: facts of the header;
 - with latents: ``NAME.symbols`` (int16), ``NAME.rounded`` and ``NAME.hints`` (float32); for each
   scale S ``NAME.S.rgb``, the padded picture by the bundled decoder in float32 (uint8, height,
-  width, 3), and ``NAME.S.rounded.rgb``, by the decoder with the weights that the client has;
+  width, 3), and ``NAME.S.levels``, the same by the decoder with the weights that the client has and
+  before it is rounded (float32);
 - with patches: their places among the facts; ``NAME.atlas``, pixels; ``NAME.blended``, which is
   ``NAME.1.rgb`` with the patches over it;
 - with an atlas, or kept as AVIF: ``NAME.stored`` and ``NAME.file``, the picture as it is stored and
@@ -16,9 +17,12 @@ little-endian where they are arrays:
 import json
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import skimage
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
@@ -35,7 +39,15 @@ SIDE = 320
 """Photographs are cropped to it, so that the tests stay short."""
 
 
-def write(folder: Path, name: str, blob: bytes, decoders: dict[str, LiteModel]) -> None:
+class Decoders(NamedTuple):
+    """Of one latent space."""
+
+    bundled: LiteModel
+    client: LiteModel
+    """With the weights that the client has."""
+
+
+def write(folder: Path, name: str, blob: bytes, decoders: Decoders) -> None:
     latent = codec.Latent.from_bytes(blob)
     facts = {
         "width": latent.width,
@@ -53,10 +65,11 @@ def write(folder: Path, name: str, blob: bytes, decoders: dict[str, LiteModel]) 
         (folder / f"{name}.symbols").write_bytes(latent.symbols().astype("<i2").tobytes())
         (folder / f"{name}.rounded").write_bytes(rounded.tobytes())
         (folder / f"{name}.hints").write_bytes(hints.tobytes())
-        for ending, decoder in decoders.items():
-            for scale in SCALES:
-                rgb = decoder.decode(rounded, hints, step=latent.step, scale=scale)
-                (folder / f"{name}.{scale}{ending}").write_bytes(rgb.tobytes())
+        for scale in SCALES:
+            rgb = decoders.bundled.decode(rounded, hints, step=latent.step, scale=scale)
+            (folder / f"{name}.{scale}.rgb").write_bytes(rgb.tobytes())
+            levels = levels_of(decoders.client, rounded, hints, latent.step, scale)
+            (folder / f"{name}.{scale}.levels").write_bytes(levels.tobytes())
     if not latent.has_latents:
         stored = container.unpack(blob)[1][container.IMAGE]
         write_stored(folder, name, stored, latent.width, latent.height)
@@ -69,7 +82,7 @@ def write(folder: Path, name: str, blob: bytes, decoders: dict[str, LiteModel]) 
         write_stored(folder, name, stored, width, height)
         atlas = embedded.decode(stored, FORMATS, width, height)
         (folder / f"{name}.atlas").write_bytes(atlas.tobytes())
-        blended = patches.blend(decoders[".rgb"].decode(rounded, hints, step=latent.step))
+        blended = patches.blend(decoders.bundled.decode(rounded, hints, step=latent.step))
         (folder / f"{name}.blended").write_bytes(blended.tobytes())
         facts["patches"] = patches.boxes
     (folder / f"{name}.json").write_text(json.dumps(facts))
@@ -84,6 +97,21 @@ def float32(decoder: LiteDecoder) -> LiteModel:
     model = LiteModel(nn.ModuleDict({"decoder": decoder}))
     model.bfloat16 = False
     return model
+
+
+def levels_of(
+    model: LiteModel,
+    rounded: NDArray[np.float32],
+    hints: NDArray[np.float32],
+    step: float,
+    scale: int,
+) -> NDArray[np.float32]:
+    """(height, width, 3) from 0 to 255."""
+    with torch.inference_mode():
+        latents, expected = (torch.from_numpy(array)[None] for array in (rounded, hints))
+        picture = model.to_pixels(latents, expected, torch.tensor([step]), scale)[0]
+        levels: NDArray[np.float32] = (picture * 127.5 + 127.5).clamp(0, 255).numpy()
+    return np.ascontiguousarray(levels.transpose(1, 2, 0))
 
 
 def with_rounded_weights(model: str) -> LiteDecoder:
@@ -104,10 +132,9 @@ def with_rounded_weights(model: str) -> LiteDecoder:
 def main(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     decoders = {
-        space: {
-            ".rgb": float32(load_networks(WEIGHTS / model)["decoder"]),
-            ".rounded.rgb": float32(with_rounded_weights(model)),
-        }
+        space: Decoders(
+            float32(load_networks(WEIGHTS / model)["decoder"]), float32(with_rounded_weights(model))
+        )
         for model, space in BUNDLED.items()
     }
 

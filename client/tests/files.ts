@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import { BlobError, type Space } from "../src/container";
+import type { Scale } from "../src/decoder/layers";
 import { Network } from "../src/decoder/network";
 import { Prior } from "../src/prior";
 
@@ -38,7 +39,7 @@ export function bytes(file: string | URL): Uint8Array<ArrayBuffer> {
 
 export const blobOf = (name: string) => bytes(`${name}.limg`);
 export const symbolsOf = (name: string) => new Int16Array(bytes(`${name}.symbols`).buffer);
-export const floatsOf = (name: string, kind: "rounded" | "hints") =>
+export const floatsOf = (name: string, kind: "rounded" | "hints" | `${Scale}.levels`) =>
   new Float32Array(bytes(`${name}.${kind}`).buffer);
 
 export const KERNELS = new WebAssembly.Module(bytes("../../src/decoder/kernels.wasm"));

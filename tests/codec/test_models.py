@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.metrics import grain, repeated_error
 from django_latentimg import codec
 from django_latentimg.codec import ModelError, models
 from django_latentimg.codec.models import SCALING_FACTOR, load_model, spans
@@ -133,6 +134,18 @@ def test_compact__shows_more_with_fewer_bytes(name):
     assert codec.Latent.from_bytes(compact).space == "compact1"
     assert len(compact) < 0.95 * len(lite)
     assert psnr(source, codec.decode(compact)) > psnr(source, codec.decode(lite))
+
+
+@pytest.mark.parametrize("name", models.BUNDLED)
+def test_bundled__decoders_leave_no_grain(name):
+    """None that lies on the grid of latent pixels in every picture alike, whatever it shows."""
+    model = load_model(name)
+    errors = []
+    for file in ("astronaut.png", "chelsea.png", "coffee.png"):
+        image = photograph(file)
+        rgb = np.asarray(image.crop((0, 0, image.width // 8 * 8, image.height // 8 * 8)))
+        errors.append(repeated_error(rgb, model.decode(model.encode(rgb))))
+    assert grain(errors) < 0.6
 
 
 def test_taesd__heads_are_averages():

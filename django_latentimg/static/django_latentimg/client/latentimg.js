@@ -1,1 +1,1 @@
-import{_ as e}from"./part-BmcG5v8P.js";import{t}from"./part-Ddzuwl6G.js";export{e as BlobError,t as decode};
+import{_ as e}from"./part-DtD-zJOJ.js";import{t}from"./part-Dc4_hG1P.js";export{e as BlobError,t as decode};

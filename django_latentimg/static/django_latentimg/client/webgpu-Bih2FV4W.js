@@ -1,4 +1,4 @@
-import{a as e,c as t,f as n,h as r,m as i,o as a,p as o,u as s}from"./part-BmcG5v8P.js";var c=`// A 3×3 convolution of the decoder. Before this stand the aliases of the numbers' types: \`Source\`
+import{a as e,c as t,f as n,h as r,m as i,o as a,p as o,u as s}from"./part-DtD-zJOJ.js";var c=`// A 3×3 convolution of the decoder. Before this stand the aliases of the numbers' types: \`Source\`
 // is what four channels are read as; \`Number\`, \`Four\` and \`Square\` (4×4) are multiplied.
 //
 // Planes are [channels / 4][row][column] of four channels, the inputs [row][column][channels / 4].

@@ -1,0 +1,1 @@
+import{g as e,t}from"./part-DtD-zJOJ.js";var n=t(t=>new e(t));export{n as t};

@@ -1,1 +1,0 @@
-import{g as e,t}from"./part-BmcG5v8P.js";var n=t(t=>new e(t));export{n as t};
