@@ -96,7 +96,7 @@ def test_with_rounded_weights__changes_all_but_the_first_convolution():
 def start(corpus, tmp_path, monkeypatch):
     """Makes a search of one candidate in a folder; its steps take a second each."""
     material = Material(corpus, shared("metrics/lpips_squeeze"))
-    material.crops = search.Crops(corpus, side=32, batch=4, seed=1)
+    material.crops = search.Crops(corpus, side=48, batch=4, seed=1)
     seconds = itertools.count()
     monkeypatch.setattr(Search, "clock", staticmethod(partial(next, seconds)))
     return lambda run: DecoderSearch(SMALL, material, tmp_path / run, 6.0)
