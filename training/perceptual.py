@@ -87,7 +87,7 @@ class Perceptual(nn.Module):
     def everywhere(self, a: Tensor, b: Tensor) -> Tensor:
         """The mean distance over ``SHIFTS``: a measure that one place of the grid cannot flatter.
 
-        float (N, 3, H, W) in [-1, 1] each, sides above ``STRIDE`` -> (N,).
+        float (N, 3, H, W) in [-1, 1] each, sides of 33 or more -> (N,).
         """
         height, width = (side - STRIDE for side in a.shape[2:])
         distances: list[Tensor] = [
@@ -97,7 +97,7 @@ class Perceptual(nn.Module):
         return torch.stack(distances).mean(0)
 
     def anywhere(self, a: Tensor, b: Tensor, random: torch.Generator) -> Tensor:
-        """The distance at one random shift a picture: for a loss.
+        """The distance at one random shift a picture: for a loss. Arguments as of ``everywhere``.
 
         Always laid on the same pixels, the trunk's grid is content with a pattern that repeats with
         it and that a grid laid elsewhere, or an eye, sees as grain. Kettunen et al., "E-LPIPS",
