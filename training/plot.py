@@ -7,7 +7,7 @@ from typing import Any
 LOGS = Path(__file__).parent / "logs"
 TARGET = Path(__file__).parent.parent / "docs/images/training.svg"
 
-RUNS = ("joint", "further", "perceptual", "faithful", "heads", "lite-decoder")
+RUNS = ("joint", "further", "perceptual", "faithful", "heads", "lite-decoder", "lite-joint")
 """One after the other: each begins with what the one before has left."""
 
 PANELS = {
