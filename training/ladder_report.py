@@ -41,8 +41,8 @@ Kodak photographs' centres of 512 × 512 pixels, which no version was trained or
 version is measured with the package of its own commit, so with its own prior and decoder: effort 0,
 no guard, no patches, and the quantiser's step set, not chosen by `quality`, which has meant other
 steps at other times. Texture is the sliced Wasserstein distance of
-[metrics.py](../benchmarks/metrics.py), LPIPS the mean over four places of its grid ([why](README.md#grain)); both are
-better when smaller. Processors differ in the ratio of decoding.
+[metrics.py](../benchmarks/metrics.py), LPIPS the mean over four places of its grid
+([why](README.md#grain)); both are better when smaller. Processors differ in the ratio of decoding.
 
 A version replaces the bundled one only if it is better here; where measures disagree, [the choice
 is argued](#why-each-was-taken). Weights that are in no commit yet are measured as well: run it
