@@ -112,9 +112,8 @@ def write(rows: list[dict[str, str | float]], grains: dict[str, float], name: st
     lines = [
         f"Mean over {pictures} centre 512×512 crops. Encoder > decoder; without `blob`, latents "
         "are not quantised. Grain: the pattern of 8×8 pixels that is in all decoded pictures, "
-        "standard deviation in levels. Small renditions are of blobs of quality 50. Weights of "
-        "lite: "
-        f"{load_model('lite').fingerprint}, "
+        "standard deviation in levels. Small renditions are of blobs of quality 50. "
+        f"Weights of lite: {load_model('lite').fingerprint}, "
         f"{sum(p.stat().st_size for p in LITE_FOLDER.iterdir()):,} bytes.",
         "",
         "| encoder > decoder | bytes | PSNR dB | SSIMULACRA2 | LPIPS | grain |",

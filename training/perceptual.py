@@ -105,12 +105,11 @@ class Perceptual(nn.Module):
         """
         height, width = (side - STRIDE for side in a.shape[2:])
         tops, lefts = torch.randint(STRIDE, (2, len(a)), generator=random).tolist()
-        places = list(enumerate(zip(tops, lefts, strict=True)))
 
         def cut(pictures: Tensor) -> Tensor:
             parts = [
-                pictures[index, :, top : top + height, left : left + width]
-                for index, (top, left) in places
+                picture[:, top : top + height, left : left + width]
+                for picture, top, left in zip(pictures, tops, lefts, strict=True)
             ]
             return torch.stack(parts).contiguous(memory_format=torch.channels_last)
 

@@ -184,7 +184,7 @@ def log_error(decoded: Tensor, source: Tensor) -> Tensor:
     return ((decoded - source).square().mean((1, 2, 3)) + 1e-4).log().mean()
 
 
-def repeated_error(decoded: Tensor, source: Tensor) -> Tensor:
+def grain_loss(decoded: Tensor, source: Tensor) -> Tensor:
     """Mean square of what the error has in common at a place of the grid of 8 × 8 pixels.
 
     float (N, 3, 8h, 8w) each; of each picture, beside its mean error. Unless it costs something, a
@@ -419,7 +419,7 @@ class Trainer(Run):
             "small": small,
         }
         if config.grain:
-            terms["grain"] = config.grain * repeated_error(pictures[1], target)
+            terms["grain"] = config.grain * grain_loss(pictures[1], target)
         if taught and config.perceptual_taught:
             distances = self.perceptual.anywhere(pictures[1][:taught], target[:taught], random)
             terms["perceptual_taught"] = config.perceptual_taught * distances.mean()

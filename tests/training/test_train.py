@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from django_latentimg.codec.quantize import step_of
 from django_latentimg.codec.rate import Expecter
 from tests.conftest import shared
-from training.train import Config, Trainer, repeated_error, through_quantiser
+from training.train import Config, Trainer, grain_loss, through_quantiser
 
 FURTHER = Path(__file__).parent.parent.parent / "training" / "further.toml"
 
@@ -126,7 +126,7 @@ def test_through_quantiser__rounds_at_own_steps_where_there_are_any():
     assert torch.equal(coded.latents[4:], latents[4:])
 
 
-def test_repeated_error__is_what_squares_of_8_by_8_pixels_have_in_common():
+def test_grain_loss__is_what_squares_of_8_by_8_pixels_have_in_common():
     random = torch.Generator().manual_seed(0)
     source = torch.rand(2, 3, 64, 80, generator=random)
     pattern = torch.randn(3, 8, 8, generator=random)
@@ -134,8 +134,8 @@ def test_repeated_error__is_what_squares_of_8_by_8_pixels_have_in_common():
     pattern -= pattern.mean((1, 2), keepdim=True)
     alike, own = source + pattern.tile(1, 1, 8, 10) + 0.5, source + noise
     power = float(pattern.square().mean())
-    assert float(repeated_error(alike, source)) == pytest.approx(power, rel=1e-4)
-    assert float(repeated_error(own, source)) == pytest.approx(1 / 80, rel=0.2)
+    assert float(grain_loss(alike, source)) == pytest.approx(power, rel=1e-4)
+    assert float(grain_loss(own, source)) == pytest.approx(1 / 80, rel=0.2)
     # One that is the opposite in the other half of the picture is none.
     halves = torch.cat([alike[..., :40], (2 * source - alike)[..., 40:]], 3)
-    assert float(repeated_error(halves, source)) < 1e-9
+    assert float(grain_loss(halves, source)) < 1e-9
