@@ -4,7 +4,8 @@ For every photograph of FOLDER (default: Kodak), whole and its centre of 512×51
 codec at every point of its curve. Writes into ``benchmarks/results``: ``codec.csv``, one row for
 each file; ``codec.md``, Bjøntegaard rates and what stands at equal bytes; ``codec-*.svg``, curves.
 A row that the CSV has already, made by the same version, is not measured again; so a run that was
-cut off goes on, and after new weights only ours is measured anew.
+cut off goes on, and after new weights only ours is measured anew. Whoever changes a measure
+deletes the CSV.
 """
 
 import argparse
@@ -63,24 +64,15 @@ def main() -> None:
     arguments.add_argument("folder", nargs="?", default="../shared/photos/kodak", type=Path)
     arguments.add_argument("--shared", default="../shared", type=Path)
     arguments.add_argument("--views", default="crop,full")
-    arguments.add_argument("--efforts", default="0,5", help="whole curves of ours")
-    arguments.add_argument("--every-effort", default="1,2,3,4,6,7,8,9", help="at quality 50 only")
     arguments.add_argument("--limit", type=int, help="photographs")
     arguments.add_argument("--processes", type=int, default=os.cpu_count())
-    arguments.add_argument("--name", default="codec", help="of the files of results")
     arguments.add_argument("--report-only", action="store_true", help="measure nothing")
     given = arguments.parse_args()
 
-    chosen = (
-        str(given.shared / "models/taesd"),
-        *(
-            tuple(int(effort) for effort in text.split(",") if effort)
-            for text in (given.efforts, given.every_effort)
-        ),
-    )
-    codecs = all_codecs(*chosen)
+    taesd = str(given.shared / "models/taesd")
+    codecs = all_codecs(taesd)
     paths = sorted(p for p in given.folder.iterdir() if p.suffix in (".png", ".webp"))
-    table = RESULTS / f"{given.name}.csv"
+    table = RESULTS / "codec.csv"
     rows = load(table)
     if not given.report_only:
         tasks = []
@@ -90,7 +82,7 @@ def main() -> None:
                 tasks.append((view, path, of_picture))
         # A process for every core, each with one thread: most measures know no threads.
         with multiprocessing.get_context("spawn").Pool(
-            given.processes, prepare_process, (chosen, given.shared / "metrics/lpips_squeeze")
+            given.processes, prepare_process, (taesd, given.shared / "metrics/lpips_squeeze")
         ) as pool:
             for view, path, of_picture in pool.imap_unordered(measure_in_process, tasks):
                 rows = {key: row for key, row in rows.items() if key[:2] != (view, path.stem)}
@@ -100,18 +92,18 @@ def main() -> None:
     versions = {codec.name: codec.version for codec in codecs}
     current = [row for row in rows.values() if versions.get(row["codec"]) == row["version"]]
     times = [time_table(codecs, paths[0], view) for view in given.views.split(",")]
-    report(current, times, given.name)
+    report(current, times)
 
 
 _tools: list[Any] = []
 """Of this process: codecs, LPIPS."""
 
 
-def prepare_process(chosen: tuple[str, tuple[int, ...], tuple[int, ...]], lpips: Path) -> None:
+def prepare_process(taesd: str, lpips: Path) -> None:
     import torch
 
     torch.set_num_threads(1)
-    _tools[:] = all_codecs(*chosen), Lpips(lpips)
+    _tools[:] = all_codecs(taesd), Lpips(lpips)
 
 
 def measure_in_process(
@@ -214,7 +206,7 @@ def fastest(work: Callable[[], object]) -> float:
     return min(times)
 
 
-def report(rows: list[Row], times: list[str], name: str) -> None:
+def report(rows: list[Row], times: list[str]) -> None:
     views = [view for view in VIEWS if any(row["view"] == view for row in rows)]
     parts = ["## Times\n", *times]
     for view in views:
@@ -225,9 +217,9 @@ def report(rows: list[Row], times: list[str], name: str) -> None:
         parts += [quality_rates_table(rows, view, each) for each in whole_curves(rows, view)]
         parts += [equal_bytes_table(rows, view, anchor) for anchor in ANCHORS]
         parts += [quality_table(rows, view), points_table(rows, view)]
-        plot(rows, view, RESULTS / f"{name}-{view}.svg")
+        plot(rows, view, RESULTS / f"codec-{view}.svg")
     text = "\n".join(parts)
-    (RESULTS / f"{name}.md").write_text(text)
+    (RESULTS / "codec.md").write_text(text)
     print(text)
 
 

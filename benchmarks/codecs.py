@@ -18,6 +18,7 @@ from django_latentimg.codec import palette, prior
 from django_latentimg.codec.models import BUNDLED, WEIGHTS, load_model, space_of
 from django_latentimg.codec.quantize import dequantise, quantise
 from django_latentimg.codec.rangecoder import TOTAL, RangeDecoder, RangeEncoder
+from django_latentimg.conf import Values
 
 from .metrics import Pixels
 
@@ -172,13 +173,10 @@ def quantise_to_palette(
     return palette, np.frombuffer(indices, np.uint8).reshape(height, width)
 
 
-def all_codecs(
-    taesd_folder: str, efforts: tuple[int, ...], every_effort: tuple[int, ...]
-) -> list[Codec]:
-    """Peers first, then ours: whole curves for ``efforts``, quality 50 for ``every_effort``."""
+def all_codecs(taesd_folder: str) -> list[Codec]:
+    """Peers first, then ours: both bundled models, without refinement and as the worker does."""
     import pillow_jxl  # noqa: F401
 
-    curve = (10, 25, 38, 50, 62, 75)
     avif = (1, 5, 9, 14, 20, 27, 35)
     return [
         pillow("JPEG", "JPEG", (1, 3, 6, 9, 13, 18), optimize=True, progressive=True),
@@ -191,8 +189,8 @@ def all_codecs(
         latentimg_palette("palette"),
         latentimg_palette("palette-undithered"),
         *(
-            latentimg(effort, curve if effort in efforts else (50,), model)
+            latentimg(effort, (10, 25, 38, 50, 62, 75), model)
             for model in BUNDLED
-            for effort in sorted({*efforts, *every_effort})
+            for effort in (0, Values.EFFORT)
         ),
     ]

@@ -129,11 +129,10 @@ def in_turn(sets: list[list[Task]]) -> list[Task]:
 def version() -> str:
     """Of the weights, and of all code that has a say in what a guarded blob holds."""
     folder = Path(codec.__file__).parent
-    code = b"".join(
-        (folder / f"{name}.py").read_bytes()
-        for name in ("embedded", "guard", "floors", "patches", "regions", "perceptual")
-    )
-    return f"{version_of_ours()} {zlib.crc32(code):08x}"
+    names = ("embedded", "guard", "floors", "patches", "regions", "perceptual")
+    paths = (*(folder / f"{name}.py" for name in names), perceptual.WEIGHTS)
+    digest = zlib.crc32(b"".join(path.read_bytes() for path in paths))
+    return f"{version_of_ours('lite')} {digest:08x}"
 
 
 def key_of(task: Task, variant: str, effort: int) -> tuple[str, ...]:

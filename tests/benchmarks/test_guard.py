@@ -110,6 +110,30 @@ def test_guarded__is_what_encode_makes():
     assert benchmark.guarded(plain, np.asarray(source), guard) == codec.encode(source, guard=guard)
 
 
+def test_measure_in_process__measures_only_what_is_not_there(tmp_path, monkeypatch):
+    source = tmp_path / "llama.png"
+    picture(96, 80).save(source)
+    asked = []
+
+    def measure(*pictures: np.ndarray) -> float:
+        asked.append(pictures)
+        return 0.5
+
+    monkeypatch.setattr(benchmark, "_measures", dict.fromkeys(("ssimulacra2", "lpips"), measure))
+    task = benchmark.Task("products", "llama", source)
+    _, rows = benchmark.measure_in_process((task, 0, False, {}))
+    assert {row["variant"] for row in rows.values()} == {
+        "latents",
+        "patches off",
+        "patches auto",
+        "AVIF of the same bytes",
+    }
+    assert asked
+    asked.clear()
+    assert benchmark.measure_in_process((task, 0, False, rows)) == (task, rows)
+    assert not asked
+
+
 def test_rendered__is_the_same_each_time():
     pictures = dict(rendered())
     assert len(pictures) == 24
