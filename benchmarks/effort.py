@@ -1,8 +1,8 @@
 """What every effort buys: ``python -m benchmarks.effort [FOLDER]``; the worker's default is chosen
 by it.
 
-Blobs of quality 50 of photographs that training held out (every 64th of ``photos/train``), at every
-effort. Writes ``benchmarks/results/effort.csv`` and ``.md``.
+Blobs of quality 50 of photographs that training held out, at every effort. Writes
+``benchmarks/results/effort.csv`` and ``.md``.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from django_latentimg import codec
-from training.data import HOLD_OUT
+from training.data import photographs
 
 from .lite_model import RESULTS
 from .metrics import Lpips, psnr, ssimulacra2
@@ -31,11 +31,9 @@ def main() -> None:
     given = arguments.parse_args()
 
     lpips = Lpips(given.shared / "metrics/lpips_squeeze")
-    paths = sorted(given.folder.glob("*.webp"))
-    held_out = paths[::HOLD_OUT]
     rows: list[dict[str, str | int | float]] = []
-    for path in held_out[:: given.every]:
-        with Image.open(path) as opened:
+    for name in photographs(given.folder).held_out[:: given.every]:
+        with Image.open(given.folder / name) as opened:
             picture = opened.convert("RGB")
         rgb = np.asarray(picture)
         for effort in EFFORTS:
@@ -45,7 +43,7 @@ def main() -> None:
             decoded = np.asarray(codec.decode(blob))
             rows.append(
                 {
-                    "picture": path.stem,
+                    "picture": Path(name).stem,
                     "effort": effort,
                     "bytes": len(blob),
                     "psnr": round(psnr(rgb, decoded), 3),
@@ -54,7 +52,7 @@ def main() -> None:
                     "seconds": round(seconds, 3),
                 }
             )
-        print(path.stem, flush=True)
+        print(name, flush=True)
     with (RESULTS / "effort.csv").open("w", newline="") as target:
         writer = csv.DictWriter(target, list(rows[0]), lineterminator="\n")
         writer.writeheader()
