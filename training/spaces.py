@@ -585,7 +585,7 @@ and just short of it, 18 %, beside the control of as many seconds. They are the 
   on a third. Compare steps as well.
 - Twelve channels were not trained for longer, nor anything at 1/16.
 - Latents are rounded here. The package refines them, which wins back much of what the constraint
-  costs: at a quality of 50, 9 % are left at equal SSIMULACRA2, and at equal LPIPS nothing.
+  costs: at a quality of 50, 9 % are left at equal SSIMULACRA2, and 2 % at equal LPIPS.
   [codec.md](../benchmarks/results/codec.md) has whole blobs.
 - A step means something else in each space, for nothing holds the latents' size: at a step of 0.5
   those of the free space have half as much spread again. Compare curves, not rows.
