@@ -4,7 +4,8 @@ Three questions. What does a browser see of the source at each quality of AVIF, 
 bytes? Which quality of WebP and JPEG shows as much as AVIF's (SSIMULACRA2 of the encoded rendition
 beside the picture that was encoded)? Both chosen on photographs of the training set, shown on the
 products. And what does it change to scale in linear light, or to let libvips scale, and what does
-it cost? Writes ``benchmarks/results/renditions.csv`` and ``renditions.md``.
+it cost? Writes ``benchmarks/results/renditions.csv`` and ``renditions.md``. Wants libvips besides:
+``pip install "pyvips[binary]"``.
 """
 
 import argparse
