@@ -392,6 +392,7 @@ def plot(rows: list[Row], view: str, target: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "benchmarks"  # Equal rows, equal bytes.
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 3, figsize=(15, 9), constrained_layout=True)
@@ -423,7 +424,7 @@ def plot(rows: list[Row], view: str, target: Path) -> None:
         ncols=7,
         frameon=False,
     )
-    figure.savefig(target)
+    figure.savefig(target, metadata={"Date": None})
     plt.close(figure)
 
 
